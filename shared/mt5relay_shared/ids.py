@@ -1,0 +1,14 @@
+"""Request ids: ULIDs, unique and sortable by time."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def new_request_id() -> str:
+    """26 characters: 48 bits of wall-clock milliseconds, 80 random bits, Crockford base 32."""
+    value = (time.time_ns() // 1_000_000 << 80) | secrets.randbits(80)
+    return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -5, -5))

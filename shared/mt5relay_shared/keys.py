@@ -1,0 +1,89 @@
+"""Every Redis key, spelled once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.errors import MT5ValidationError
+
+WORKER_GROUP = "worker"
+WORKER_CONSUMER = "worker"  # one consumer: what one worker left pending, the next finds as its own
+
+_TERMINAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+
+
+def check_terminal_id(terminal: str) -> str:
+    """Return the id, or raise: it becomes part of a hash tag, so braces and colons are out."""
+    if not _TERMINAL_ID.match(terminal):
+        raise MT5ValidationError(
+            f"terminal: {terminal[:80]!r} is not 1 to 64 letters, digits, dots,"
+            " dashes or underscores"
+        )
+    return terminal
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of one terminal. All share one hash tag, so a script may touch them together."""
+
+    terminal: str
+    prefix: str = "mt5"
+    tag: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_terminal_id(self.terminal)
+        object.__setattr__(self, "tag", f"{{{self.prefix}:{self.terminal}}}")
+
+    @property
+    def requests(self) -> str:
+        return f"{self.tag}:requests"
+
+    @property
+    def commands(self) -> str:
+        return f"{self.tag}:commands"
+
+    def request(self, request_id: str) -> str:
+        return f"{self.tag}:request:{request_id}"
+
+    def reply(self, request_id: str) -> str:
+        return f"{self.tag}:reply:{request_id}"
+
+    def replies(self, gateway: str) -> str:
+        return f"{self.tag}:replies:{gateway}"
+
+    def snapshot(self, account: AccountId | str) -> str:
+        return f"{self.tag}:snapshot:{account}"
+
+    @property
+    def accounts(self) -> str:
+        return f"{self.tag}:accounts"
+
+    @property
+    def sealing_key(self) -> str:
+        return f"{self.tag}:sealing-key"
+
+    @property
+    def lease(self) -> str:
+        return f"{self.tag}:lease"
+
+    @property
+    def fence(self) -> str:
+        return f"{self.tag}:fence"
+
+    @property
+    def running(self) -> str:
+        return f"{self.tag}:running"
+
+    @property
+    def health(self) -> str:
+        return f"{self.tag}:health"
+
+    @property
+    def events(self) -> str:
+        return f"{self.tag}:events"
+
+    @property
+    def dead(self) -> str:
+        return f"{self.tag}:dead"

@@ -1,0 +1,55 @@
+"""The Lua scripts, each a step that must happen as a whole.
+
+Keys and arguments of each stand at the top of its file in `scripts/`. They are called by digest; a
+server that has forgotten a script (`SCRIPT FLUSH`, restart) is given the source again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+Argument = str | bytes | int
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script's source and its digest."""
+
+    name: str
+    source: str
+    digest: str
+
+    @classmethod
+    def named(cls, name: str) -> Script:
+        source = (resources.files(__package__) / "scripts" / f"{name}.lua").read_text("utf-8")
+        return cls(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+    def by_digest(self, keys: Sequence[str], arguments: Sequence[Argument]) -> tuple[Any, ...]:
+        """The command that costs forty bytes and fails with NOSCRIPT where it is unknown."""
+        return ("EVALSHA", self.digest, len(keys), *keys, *arguments)
+
+    def by_source(self, keys: Sequence[str], arguments: Sequence[Argument]) -> tuple[Any, ...]:
+        return ("EVAL", self.source, len(keys), *keys, *arguments)
+
+    async def run(self, redis: Redis, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:  # noqa: ANN401 - each script answers in its own shape
+        execute: Callable[..., Awaitable[Any]] = redis.execute_command
+        try:
+            return await execute(*self.by_digest(keys, arguments))
+        except NoScriptError:
+            return await execute(*self.by_source(keys, arguments))
+
+
+SUBMIT = Script.named("submit")
+BEGIN = Script.named("begin")
+COMPLETE = Script.named("complete")
+ACQUIRE = Script.named("acquire")
+RENEW = Script.named("renew")
+RELEASE = Script.named("release")
+BURY = Script.named("bury")

@@ -1,0 +1,34 @@
+-- Put an entry into the dead-letter stream, answer it with its error, and take it off the queue.
+--
+-- KEYS  1 lease   2 requests   3 dead   4 request:<id>   5 reply:<id>
+-- ARGV  1 lease value   2 consumer group   3 entry id   4 request as it came   5 why, as JSON
+--       6 how often it was delivered   7 about how many dead letters to keep
+--       8 request id or '' where none could be read   9 error reply as JSON, or ''
+--       10 reply stream or ''   11 expiry of the reply in ms
+--
+-- Answers  {'FENCED'}, {'ok'}, or {'gone'} when the entry was no longer pending
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return {'FENCED'}
+end
+if redis.call('XACK', KEYS[2], ARGV[2], ARGV[3]) == 0 then
+  return {'gone'}
+end
+redis.call('XDEL', KEYS[2], ARGV[3])
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], '*', 'entry', ARGV[3], 'request', ARGV[4],
+  'error', ARGV[5], 'deliveries', ARGV[6])
+if ARGV[8] ~= '' and redis.call('SET', KEYS[5], ARGV[9], 'NX', 'PX', ARGV[11]) then
+  local targets = {}
+  if ARGV[10] ~= '' then
+    targets[ARGV[10]] = true
+  end
+  for _, field in ipairs(redis.call('HKEYS', KEYS[4])) do
+    if string.sub(field, 1, 3) == 'to:' then
+      targets[string.sub(field, 4)] = true
+    end
+  end
+  for stream in pairs(targets) do
+    redis.call('XADD', stream, 'NOMKSTREAM', '*', ARGV[8], ARGV[9])
+  end
+  redis.call('DEL', KEYS[4])
+end
+return {'ok'}

@@ -1,0 +1,73 @@
+-- Answer requests, once, under the lease: durable replies, notifications, snapshot, acknowledgement.
+-- One call answers a whole visit. A re-sent call changes nothing and notifies nobody twice.
+--
+-- KEYS  1 lease   2 requests   3 running   4 snapshot:<account>
+--       then for each request   request:<id>, reply:<id>
+-- ARGV  1 lease value   2 consumer group   3 fence
+--       4 '1' when the terminal is done with everything in `running`, else ''
+--       5 snapshot as JSON, or ''   6 as_of ms   7 sequence   8 'confirmed' or 'assumed'
+--       9 snapshot expiry in ms   10 about how many entries a reply stream keeps
+--       then for each request   entry id, request id, reply as JSON, reply stream or '', expiry in ms
+--
+-- Answers  {'FENCED'}, or {'ok', how many replies were first}
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return {'FENCED'}
+end
+
+local streams, order, first = {}, {}, 0
+local function notify(stream, id, reply)
+  if not streams[stream] then
+    streams[stream] = {}
+    order[#order + 1] = stream
+  end
+  local fields = streams[stream]
+  fields[#fields + 1] = id
+  fields[#fields + 1] = reply
+end
+
+for i = 0, (#KEYS - 4) / 2 - 1 do
+  local marker, reply_key = KEYS[5 + 2 * i], KEYS[6 + 2 * i]
+  local entry, id, reply, reply_to, expiry = unpack(ARGV, 11 + 5 * i, 15 + 5 * i)
+  local was_pending = redis.call('XACK', KEYS[2], ARGV[2], entry)
+  redis.call('XDEL', KEYS[2], entry)
+  if redis.call('SET', reply_key, reply, 'NX', 'PX', expiry) then
+    first = first + 1
+    local told = {}
+    local fields = redis.call('HKEYS', marker)
+    for _, field in ipairs(fields) do
+      if string.sub(field, 1, 3) == 'to:' then
+        local stream = string.sub(field, 4)
+        told[stream] = true
+        notify(stream, id, reply)
+      end
+    end
+    if reply_to ~= '' and not told[reply_to] then
+      notify(reply_to, id, reply)
+    end
+    redis.call('DEL', marker)
+  elseif was_pending == 1 and reply_to ~= '' then
+    notify(reply_to, id, redis.call('GET', reply_key)) -- a second entry with an id answered before
+  end
+end
+
+for _, stream in ipairs(order) do
+  local fields = streams[stream]
+  for from = 1, #fields, 512 do -- unpack is bounded by the Lua stack
+    redis.call('XADD', stream, 'NOMKSTREAM', 'MAXLEN', '~', ARGV[10], '*',
+      unpack(fields, from, math.min(from + 511, #fields)))
+  end
+end
+
+if ARGV[5] ~= '' then
+  local kept = redis.call('HMGET', KEYS[4], 'fence', 'sequence')
+  local fence, sequence = tonumber(kept[1]) or -1, tonumber(kept[2]) or -1
+  if tonumber(ARGV[3]) > fence or (tonumber(ARGV[3]) == fence and tonumber(ARGV[7]) > sequence) then
+    redis.call('HSET', KEYS[4], 'data', ARGV[5], 'as_of', ARGV[6], 'fence', ARGV[3],
+      'sequence', ARGV[7], 'synchronized', ARGV[8])
+    redis.call('PEXPIRE', KEYS[4], ARGV[9])
+  end
+end
+if ARGV[4] == '1' then
+  redis.call('DEL', KEYS[3])
+end
+return {'ok', first}

@@ -1,0 +1,1 @@
+"""The process that drains a terminal's request stream."""
