@@ -113,14 +113,18 @@ def stop(explanation: str) -> NoReturn:
 
 def _explain(kind: type[BaseSettings], error: ValidationError) -> str:
     return "\n".join(
-        f"setting {_variable(kind, str(item['loc'][0]))}: {_complaint(item['msg'])}; "
-        f"it should be: {_description(kind, str(item['loc'][0]))}"
+        _explain_one(kind, item["loc"], item["msg"].removeprefix("Value error, "))
         for item in error.errors(include_input=False, include_url=False)
     )
 
 
-def _complaint(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def _explain_one(kind: type[BaseSettings], location: tuple[int | str, ...], complaint: str) -> str:
+    if not location:  # two settings that do not agree: the complaint names them
+        return f"settings: {complaint}"
+    name = _field_name(kind, str(location[0]))
+    field = kind.model_fields.get(name)
+    remedy = (field.description if field else None) or "see .env.example"
+    return f"setting {variable_of(kind, name)}: {complaint}; it should be: {remedy}"
 
 
 def _field_name(kind: type[BaseSettings], location: str) -> str:
@@ -128,15 +132,6 @@ def _field_name(kind: type[BaseSettings], location: str) -> str:
         if location in (name, variable_of(kind, name)):
             return name
     return location
-
-
-def _variable(kind: type[BaseSettings], location: str) -> str:
-    return variable_of(kind, _field_name(kind, location))
-
-
-def _description(kind: type[BaseSettings], location: str) -> str:
-    field = kind.model_fields.get(_field_name(kind, location))
-    return (field.description if field else None) or "see .env.example"
 
 
 def variable_of(kind: type[BaseSettings], name: str) -> str:

@@ -1,0 +1,455 @@
+"""`MT5ConnectionManager`: the one way to the terminal, for one caller at a time.
+
+The binding holds one account at a time, so a login and the reads that depend on it are one turn:
+pass the reads to `login`, never call it twice and hope that nobody came between::
+
+    async with MT5ConnectionManager(terminal, status=status, pool=pool, ...) as manager:
+        visited = await manager.login(credential, reads=[Read("positions"), Read("orders")])
+        info = await manager.get_account_info(credential)
+
+Callers are served first come, first served. `is_connected`, `get_last_error` and `metrics` answer
+at once from what is known and never wait for a turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self, TypeVar
+
+import anyio
+import msgspec
+
+from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.errors import (
+    MT5ConnectionError,
+    MT5Error,
+    MT5StateError,
+    Outcome,
+    error_for,
+)
+from mt5relay_shared.health import ConnectionState
+from mt5relay_shared.logs import get_logger
+from mt5relay_shared.records import AccountInfo
+from mt5relay_shared.sealing import SealingKey, envelope_fingerprint
+from mt5relay_worker.retry import RetryPolicy
+from mt5relay_worker.sessions import SessionPool
+from mt5relay_worker.state import ConnectionStatus, Detail
+from mt5relay_worker.terminal.process import Terminal
+from mt5relay_worker.terminal.protocol import (
+    Answer,
+    Command,
+    Detach,
+    Failed,
+    Forget,
+    Initialize,
+    Initialized,
+    Probe,
+    Probed,
+    Read,
+    Visit,
+    Visited,
+)
+
+log = get_logger("connection")
+
+AnswerT = TypeVar("AnswerT", bound=Answer)
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """An account and its sealed credential, which only the terminal process can open."""
+
+    account: AccountId
+    envelope: bytes = field(repr=False)
+    fingerprint: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fingerprint", envelope_fingerprint(self.envelope))
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Seconds. `call` is the hard limit after which the terminal process is killed."""
+
+    login: float = 60.0
+    call: float = 90.0
+    start: float = 180.0
+    probe: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionMetrics:
+    """Counters since the start. `last_failure_at` is in the seconds of the event loop's clock."""
+
+    pool_size: int
+    pool_limit: int
+    idle_evictions: int
+    retries: int
+    reconnects: int
+    logins: int
+    last_failure_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """How the terminal is. `latency_ms` is the round trip through the terminal process."""
+
+    connection_ok: bool
+    auth_ok: bool
+    data_feed_ok: bool
+    latency_ms: float
+    trade_allowed: bool
+    account: AccountId | None
+
+
+class MT5ConnectionManager:
+    """Initializes once, keeps the pool of logical sessions, retries what may pass, tells the state.
+
+    A failure of the terminal (not of an account) is tried again by the retry policy, each time from
+    a terminal that was initialized anew; after the last attempt the state is ERROR.
+    """
+
+    def __init__(
+        self,
+        terminal: Terminal,
+        *,
+        status: ConnectionStatus,
+        pool: SessionPool,
+        retry: RetryPolicy,
+        limits: ConnectionLimits,
+        on_start: Callable[[SealingKey], Awaitable[None]] | None = None,
+    ) -> None:
+        self._terminal = terminal
+        self._status = status
+        self._pool = pool
+        self._retry = retry
+        self._limits = limits
+        self._on_start = on_start
+        self._turn = anyio.Lock()  # fair: callers are served in the order in which they came
+        self._is_initialized = False
+        self._current: tuple[AccountId, str] | None = None
+        self._evictor: asyncio.Task[None] | None = None
+        self._last_error: MT5Error | None = None
+        self._last_failure_at: float | None = None
+        self._last_build: Initialized | None = None
+        self._retries = self._reconnects = self._logins = 0
+
+    async def __aenter__(self) -> Self:
+        await self.initialize()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.shutdown()
+
+    async def initialize(self) -> None:
+        """Start the terminal process and attach to the terminal, once; later calls do nothing.
+
+        Raises:
+            MT5InitError: it failed, also after every retry. The state is ERROR then.
+        """
+        async with self._turn:
+            if not self._is_ready:
+                await self._logged("initialize", lambda: self._with_retry(self._make_ready))
+            if self._evictor is None:
+                self._evictor = asyncio.create_task(self._evict_idle_sessions())
+
+    async def shutdown(self) -> None:
+        """Detach and end the terminal process. The terminal keeps running, logged in."""
+        if self._evictor is not None:
+            self._evictor.cancel()
+            self._evictor = None
+        async with self._turn:
+            await self._logged("shutdown", self._detach)
+
+    async def login(self, credential: Credential, reads: Sequence[Read] = ()) -> Visited:
+        """Be logged in to an account and make `reads` in the same turn, identity verified.
+
+        Raises:
+            MT5AuthError: refused, at once and again after a look at the terminal.
+            MT5DataError: the terminal's answer could not be trusted.
+            MT5Error: the terminal failed, also after every retry.
+        """
+        async with self._turn:
+            return await self._logged(
+                "login",
+                lambda: self._with_retry(lambda: self._visit(credential, reads)),
+                account=str(credential.account),
+            )
+
+    async def reconnect(self, max_attempts: int = 3) -> None:
+        """Start the terminal anew, with the retry policy's pauses before each attempt.
+
+        Raises:
+            MT5Error: every attempt failed. The state is ERROR then.
+        """
+        async with self._turn:
+            cause = self._last_error or MT5ConnectionError("a reconnect was asked for")
+            await self._logged(
+                "reconnect", lambda: self._retrying(self._probe_anew, max_attempts, cause)
+            )
+
+    async def probe(self) -> ProbeReport:
+        """Ask the terminal how it is, without logging in to anything. Does not retry.
+
+        Raises:
+            MT5Error: it does not answer; the state is left as it was.
+        """
+        async with self._turn:
+            self._status.busy_with(Detail.PROBING)
+            report = await self._logged("probe", self._probe)
+            self._status.busy_with(Detail.IDLE if report.trade_allowed else Detail.ALGO_OFF)
+            return report
+
+    async def is_connected(self) -> bool:
+        """Whether the last thing known of the terminal is that it works."""
+        return self._status.state is ConnectionState.CONNECTED
+
+    async def get_account_info(self, credential: Credential) -> AccountInfo:
+        """Log in and read the account; identity is verified before and after.
+
+        Raises:
+            MT5Error: as `login`, or what became of the read.
+        """
+        visited = await self.login(credential, [Read("account_info")])
+        result = visited.results[0]
+        if result.data is None:
+            raise error_for(result.code or "INTERNAL", result.message, mt5_error=result.mt5)
+        return msgspec.json.decode(result.data, type=AccountInfo)
+
+    async def get_last_error(self) -> MT5Error | None:
+        """The last failure, with the package's own code and text where it had one."""
+        return self._last_error
+
+    async def metrics(self) -> ConnectionMetrics:
+        return ConnectionMetrics(
+            pool_size=len(self._pool),
+            pool_limit=self._pool.limit,
+            idle_evictions=self._pool.idle_evictions,
+            retries=self._retries,
+            reconnects=self._reconnects,
+            logins=self._logins,
+            last_failure_at=self._last_failure_at,
+        )
+
+    # One turn's steps: whoever calls these holds the turn.
+
+    @property
+    def _is_ready(self) -> bool:
+        return self._is_initialized and self._terminal.is_running
+
+    async def _make_ready(self) -> None:
+        if not self._terminal.is_running:
+            await self._start_process()
+        self._status.busy_with(Detail.STARTING)
+        timeout_ms = round(self._limits.login * 1000)
+        await self._command(Initialize(timeout_ms), self._limits.start, Initialized)
+        self._is_initialized = True
+        self._entered(ConnectionState.CONNECTED, Detail.IDLE, "the terminal is attached")
+
+    async def _start_process(self) -> None:
+        self._lost()
+        hello = await self._terminal.start()
+        if self._on_start is not None:
+            await self._on_start(SealingKey(hello.key_id, hello.public_key))
+
+    async def _detach(self) -> None:
+        if self._is_ready:
+            with contextlib.suppress(MT5Error):  # gone already is as good
+                await self._command(Detach(), self._limits.probe)
+        await self._terminal.stop()
+        self._lost()
+        self._entered(ConnectionState.DISCONNECTED, Detail.STOPPED, "shut down")
+
+    async def _visit(self, credential: Credential, reads: Sequence[Read]) -> Visited:
+        if not self._is_ready:
+            await self._make_ready()
+        switches = self._current != (credential.account, credential.fingerprint)
+        self._status.busy_with(Detail.SWITCHING if switches else Detail.READING)
+        try:
+            visited = await self._command(
+                self._visit_command(credential, reads), self._limits.call, Visited
+            )
+        except MT5Error as error:
+            self._current = None
+            if error.code != "MT5_AUTH_FAILED":
+                raise
+            visited = await self._try_refused_once_more(credential, reads, error)
+        await self._used(credential, visited)
+        return visited
+
+    async def _try_refused_once_more(
+        self, credential: Credential, reads: Sequence[Read], refusal: MT5Error
+    ) -> Visited:
+        """-6 is not proof of a wrong password: look at the terminal, then try once more."""
+        report = await self._probe()
+        if not report.connection_ok:
+            raise error_for(
+                "BROKER_UNAVAILABLE", "no link to the broker", mt5_error=refusal.mt5_error
+            )
+        self._retries += 1
+        return await self._command(
+            self._visit_command(credential, reads), self._limits.call, Visited
+        )
+
+    def _visit_command(self, credential: Credential, reads: Sequence[Read]) -> Visit:
+        return Visit(
+            login=credential.account.login,
+            server=credential.account.server,
+            fingerprint=credential.fingerprint,
+            envelope=credential.envelope,
+            timeout_ms=round(self._limits.login * 1000),
+            reads=list(reads),
+        )
+
+    async def _used(self, credential: Credential, visited: Visited) -> None:
+        self._logins += visited.switched
+        self._current = (credential.account, credential.fingerprint)
+        now = anyio.current_time()
+        await self._forget(self._pool.use(credential.account, credential.fingerprint, now))
+        self._entered(ConnectionState.CONNECTED, Detail.IDLE, "a visit went through")
+
+    async def _probe(self) -> ProbeReport:
+        began = anyio.current_time()
+        found = await self._command(Probe(), self._limits.probe, Probed)
+        return ProbeReport(
+            connection_ok=found.connected,
+            auth_ok=found.login != 0,
+            data_feed_ok=found.data_feed_ok,
+            latency_ms=(anyio.current_time() - began) * 1000,
+            trade_allowed=found.trade_allowed,
+            account=AccountId(found.login, found.server) if found.login else None,
+        )
+
+    async def _probe_anew(self) -> None:
+        if not self._is_ready:
+            await self._make_ready()
+        if not (await self._probe()).connection_ok:
+            raise error_for("BROKER_UNAVAILABLE", "the terminal has no link to the broker")
+
+    async def _command(
+        self, command: Command, limit: float, expected: type[AnswerT] | None = None
+    ) -> AnswerT:
+        """Ask the terminal; its `Failed` and its silence become exceptions."""
+        try:
+            answer = await self._terminal.ask(command, limit)
+        except MT5Error as error:
+            self._lost()
+            self._status.busy_with(Detail.WEDGED)
+            raise error
+        if isinstance(answer, Failed):
+            raise error_for(answer.code, answer.message, mt5_error=answer.mt5)
+        if expected is not None and not isinstance(answer, expected):
+            self._lost()
+            raise MT5StateError(f"the terminal process answered {type(answer).__name__}")
+        if isinstance(answer, Initialized):
+            self._last_build = answer
+        return answer  # type: ignore[return-value]
+
+    async def _with_retry(self, attempt: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        try:
+            return await attempt()
+        except MT5Error as error:
+            if error.outcome is not Outcome.FAILURE:
+                raise
+            return await self._retrying(attempt, None, error)
+
+    async def _retrying(
+        self,
+        attempt: Callable[[], Awaitable[ResultT]],
+        max_attempts: int | None,
+        failure: MT5Error,
+    ) -> ResultT:
+        """Try again after each pause, from a terminal that is attached anew."""
+        self._entered(ConnectionState.RECONNECTING, _detail_of(failure), str(failure))
+        for delay in self._retry.delays(max_attempts):
+            log.info("connection.retry", in_seconds=round(delay, 3), **_fields_of(failure))
+            await anyio.sleep(delay)
+            self._retries += 1
+            self._is_initialized = False
+            try:
+                result = await attempt()
+            except MT5Error as error:
+                if error.outcome is not Outcome.FAILURE:
+                    self._entered(ConnectionState.CONNECTED, Detail.IDLE, "the terminal answers")
+                    raise
+                failure = error
+            else:
+                self._reconnects += 1
+                return result
+        self._entered(ConnectionState.ERROR, _detail_of(failure), str(failure))
+        raise failure
+
+    def _entered(self, state: ConnectionState, detail: Detail, cause: str) -> None:
+        self._status.move(state, detail, cause, anyio.current_time())
+
+    def _lost(self) -> None:
+        """The process, or the link to it, is gone, and with it all that it knew."""
+        self._is_initialized = False
+        self._current = None
+        if not self._terminal.is_running:
+            self._pool.clear()
+
+    async def _forget(self, accounts: Iterable[AccountId]) -> None:
+        pairs = [(account.login, account.server) for account in accounts]
+        if pairs and self._terminal.is_running:
+            await self._command(Forget(pairs), self._limits.probe)
+
+    async def _evict_idle_sessions(self) -> None:
+        while True:
+            expiry = self._pool.next_expiry()
+            now = anyio.current_time()
+            if expiry is None or expiry > now:
+                await anyio.sleep((expiry - now) if expiry else self._pool.idle_timeout)
+                continue
+            async with self._turn:
+                evicted = self._pool.evict_idle(anyio.current_time())
+                with contextlib.suppress(MT5Error):  # a process that is gone has forgotten
+                    await self._forget(evicted)
+            log.info("connection.idle_evicted", accounts=[str(account) for account in evicted])
+
+    async def _logged(
+        self, call: str, step: Callable[[], Awaitable[ResultT]], **fields: str
+    ) -> ResultT:
+        """Run one public call's step; one line says how long it took and how it ended."""
+        began = anyio.current_time()
+        try:
+            result = await step()
+        except MT5Error as error:
+            self._last_error, self._last_failure_at = error, anyio.current_time()
+            log.warning(
+                f"connection.{call}.failed", ms=_ms_since(began), **fields, **_fields_of(error)
+            )
+            raise
+        log.info(f"connection.{call}", ms=_ms_since(began), **fields)
+        return result
+
+    def __repr__(self) -> str:
+        return f"<MT5ConnectionManager {self._status!r} {self._pool!r}>"
+
+
+def _ms_since(began: float) -> float:
+    return round((anyio.current_time() - began) * 1000, 3)
+
+
+def _fields_of(error: MT5Error) -> dict[str, object]:
+    return {"code": error.code, "error": error.message, "last_error": error.mt5_error}
+
+
+def _detail_of(failure: MT5Error) -> Detail:
+    match failure.code:
+        case "BROKER_UNAVAILABLE":
+            return Detail.BROKER_DOWN
+        case "MT5_TIMEOUT":
+            return Detail.WEDGED
+        case _:
+            return Detail.STARTING

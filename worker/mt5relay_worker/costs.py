@@ -1,0 +1,61 @@
+"""What a switch and a read cost on this terminal, learned as it works."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+
+from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.operations import Operation
+
+DEFAULT_SWITCH_MS = 2_000.0  # no latency distribution of `login` is published; 2-4 s is assumed
+DEFAULT_READ_MS = 20.0
+_WEIGHT = 0.2  # of the newest observation in the running mean
+_KNOWN_ACCOUNTS = 10_000
+_RECENT = 512
+
+
+class Costs:
+    """Smoothed costs in milliseconds: by account, else by server, else a default."""
+
+    def __init__(self) -> None:
+        self._switches: OrderedDict[Hashable, float] = OrderedDict()
+        self._reads: dict[Operation, float] = {}
+        self._recent_switches: deque[float] = deque(maxlen=_RECENT)
+        self._recent_reads: deque[float] = deque(maxlen=_RECENT)
+
+    def switch_ms(self, account: AccountId) -> float:
+        by_server = self._switches.get(account.server, DEFAULT_SWITCH_MS)
+        return self._switches.get(account, by_server)
+
+    def read_ms(self, operation: Operation) -> float:
+        return self._reads.get(operation, DEFAULT_READ_MS)
+
+    def observe_switch(self, account: AccountId, took_ms: float) -> None:
+        self._recent_switches.append(took_ms)
+        for key in (account, account.server):
+            self._switches[key] = _smooth(self._switches.get(key), took_ms)
+            self._switches.move_to_end(key)
+        if len(self._switches) > _KNOWN_ACCOUNTS:
+            self._switches.popitem(last=False)
+
+    def observe_read(self, operation: Operation, took_ms: float) -> None:
+        self._recent_reads.append(took_ms)
+        self._reads[operation] = _smooth(self._reads.get(operation), took_ms)
+
+    def switch_percentile(self, fraction: float) -> int | None:
+        return _percentile(self._recent_switches, fraction)
+
+    def read_percentile(self, fraction: float) -> int | None:
+        return _percentile(self._recent_reads, fraction)
+
+
+def _smooth(mean: float | None, value: float) -> float:
+    return value if mean is None else mean + _WEIGHT * (value - mean)
+
+
+def _percentile(values: deque[float], fraction: float) -> int | None:
+    if not values:
+        return None
+    ordered = sorted(values)
+    return round(ordered[min(len(ordered) - 1, int(fraction * len(ordered)))])

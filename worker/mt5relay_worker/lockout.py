@@ -1,0 +1,74 @@
+"""Accounts whose authorization was refused cool down; the terminal does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mt5relay_shared.accounts import AccountId
+
+
+@dataclass(frozen=True, slots=True)
+class LockoutPolicy:
+    """Cool-downs in seconds; each further refusal doubles it up to the longest."""
+
+    first_cooldown: float = 60.0
+    longest_cooldown: float = 3600.0
+    fault_threshold: int = 3  # so many different accounts refused in a row: it is not them
+
+
+@dataclass(slots=True)
+class _Refusal:
+    fingerprint: str
+    cooldown: float
+    until: float
+
+
+class Lockout:
+    """Remembers refusals by account and credential; a changed credential starts with a clean slate.
+
+    `-6` is not proof of a wrong password, so when several accounts in a row are refused, the
+    terminal is suspected instead of them.
+    """
+
+    def __init__(self, policy: LockoutPolicy) -> None:
+        self._policy = policy
+        self._refusals: dict[AccountId, _Refusal] = {}
+        self._in_a_row: set[AccountId] = set()
+
+    def remaining(self, account: AccountId, fingerprint: str, now: float) -> float:
+        """Seconds until the account may be tried again with this credential; 0: now."""
+        refusal = self._refusals.get(account)
+        if refusal is None or refusal.fingerprint != fingerprint:
+            return 0.0
+        return max(0.0, refusal.until - now)
+
+    def refused(self, account: AccountId, fingerprint: str, now: float) -> float:
+        """Note a refusal; returns the cool-down in seconds."""
+        earlier = self._refusals.get(account)
+        cooldown = self._policy.first_cooldown
+        if earlier is not None and earlier.fingerprint == fingerprint:
+            cooldown = min(2 * earlier.cooldown, self._policy.longest_cooldown)
+        self._refusals[account] = _Refusal(fingerprint, cooldown, now + cooldown)
+        self._in_a_row.add(account)
+        return cooldown
+
+    def accepted(self, account: AccountId) -> None:
+        """Somebody got in, so the terminal is able to let people in."""
+        self._refusals.pop(account, None)
+        self._in_a_row.clear()
+
+    @property
+    def suspects_terminal(self) -> bool:
+        return len(self._in_a_row) >= self._policy.fault_threshold
+
+    def acquit_accounts(self) -> None:
+        """It was the terminal: nobody who was refused in this row is held to blame."""
+        for account in self._in_a_row:
+            self._refusals.pop(account, None)
+        self._in_a_row.clear()
+
+    def __len__(self) -> int:
+        return len(self._refusals)
+
+    def __repr__(self) -> str:
+        return f"<Lockout {len(self)} accounts, {len(self._in_a_row)} refused in a row>"

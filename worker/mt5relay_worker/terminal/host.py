@@ -1,0 +1,219 @@
+"""The terminal process: holds the binding, opens credentials, does what the worker's frames say.
+
+It runs apart because the binding holds the interpreter lock while it waits and cannot be
+interrupted: only killing the process ends a call. One thread makes every call on the binding, as
+the binding demands; another reads the pipe, and ends the process when the worker is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from typing import BinaryIO
+
+from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.errors import MT5ValidationError
+from mt5relay_shared.logs import configure_logs, get_logger
+from mt5relay_shared.sealing import public_part
+from mt5relay_shared.settings import load_settings_or_exit, stop
+from mt5relay_worker.credentials import read_private_key
+from mt5relay_worker.settings import WorkerSettings
+from mt5relay_worker.simulator import SimulatedMetaTrader5, load_book, load_faults
+from mt5relay_worker.terminal.failure import IdentityError, TerminalError
+from mt5relay_worker.terminal.metatrader5 import Binding, MetaTrader5Adapter, load_metatrader5
+from mt5relay_worker.terminal.protocol import (
+    LENGTH_BYTES,
+    Answer,
+    Command,
+    Detach,
+    Done,
+    Failed,
+    Forget,
+    Hello,
+    Initialize,
+    Initialized,
+    Probe,
+    Probed,
+    Visit,
+    Visited,
+    command_decoder,
+    frame,
+    frame_length,
+)
+from mt5relay_worker.terminal.switching import SwitchLimits, VerifiedSwitch
+from mt5relay_worker.terminal.vault import Vault
+
+log = get_logger("terminal")
+
+
+class TerminalHost:
+    """Carries out commands, one at a time, on the thread that calls `handle`."""
+
+    def __init__(
+        self, terminal: MetaTrader5Adapter, switch: VerifiedSwitch, vault: Vault, path: str | None
+    ) -> None:
+        self._terminal = terminal
+        self._switch = switch
+        self._vault = vault
+        self._path = path
+
+    def handle(self, command: Command) -> Answer:
+        """Do what is asked; whatever the terminal does wrong becomes a `Failed`."""
+        try:
+            return self._carry_out(command)
+        except IdentityError as error:
+            return Failed(error.code, error.message, error.mt5, identity_mismatch=True)
+        except TerminalError as error:
+            return Failed(error.code, error.message, error.mt5)
+        except MT5ValidationError as error:
+            return Failed("INVALID_STATE", error.message)
+
+    def _carry_out(self, command: Command) -> Answer:
+        match command:
+            case Initialize():
+                return self._initialize(command)
+            case Visit():
+                return self._visit(command)
+            case Probe():
+                return self._probe()
+            case Forget():
+                self._vault.forget(AccountId(*account) for account in command.accounts)
+                return Done()
+            case Detach():
+                self._switch.forget()
+                self._terminal.shutdown()
+                return Done()
+
+    def _initialize(self, command: Initialize) -> Initialized:
+        self._switch.forget()
+        self._terminal.initialize(self._path, command.timeout_ms)
+        state = self._terminal.state()
+        self._refuse_another_terminal(state.path)
+        return Initialized(state.build, self._terminal.package_version())
+
+    def _refuse_another_terminal(self, attached_to: str) -> None:
+        """`initialize` has been seen to attach to whatever terminal was running."""
+        if self._path is None or not attached_to:
+            return
+        wanted = os.path.normcase(os.path.dirname(self._path))
+        if os.path.normcase(attached_to) != wanted:
+            raise TerminalError(
+                "MT5_INIT_FAILED", f"attached to the terminal in {attached_to}, not in {wanted}"
+            )
+
+    def _visit(self, visit: Visit) -> Visited:
+        account = AccountId(visit.login, visit.server)
+        password = self._vault.password(account, visit.fingerprint, visit.envelope)
+        began = self._switch.now()
+        switched = not self._switch.is_on(account, visit.fingerprint)
+        if switched:
+            self._switch.switch(account, visit.fingerprint, password, visit.timeout_ms)
+        switch_ms = (self._switch.now() - began) * 1000
+        results = [self._switch.read(account, read) for read in visit.reads]
+        return Visited(visit.login, visit.server, switched, switch_ms, "assumed", results)
+
+    def _probe(self) -> Probed:
+        state = self._terminal.state()
+        identity = self._terminal.identity()
+        return Probed(
+            connected=state.connected,
+            trade_allowed=state.trade_allowed,
+            login=identity.login if identity else 0,
+            server=identity.server if identity else "",
+            data_feed_ok=state.connected and state.ping_ms > 0,
+            ping_ms=state.ping_ms,
+            terminal_build=state.build,
+        )
+
+
+def read_frames(stream: BinaryIO, deliver: Callable[[Command | None], None]) -> None:
+    """Read commands until the pipe closes; then deliver None, once."""
+    while True:
+        prefix = stream.read(LENGTH_BYTES)
+        if len(prefix) < LENGTH_BYTES:
+            deliver(None)
+            return
+        deliver(command_decoder.decode(stream.read(frame_length(prefix))))
+
+
+def make_binding(settings: WorkerSettings) -> Binding:
+    """The real package, or the simulator with the book and the faults that settings name."""
+    if settings.terminal == "metatrader5":
+        return load_metatrader5()
+    if settings.simulator_book is None:
+        stop(
+            "setting MT5_SIMULATOR_BOOK: it is missing; it should be: a JSON file of accounts,"
+            " needed because MT5_TERMINAL is `simulated`"
+        )
+    return SimulatedMetaTrader5(
+        load_book(settings.simulator_book),
+        faults=load_faults(settings.simulator_faults) if settings.simulator_faults else None,
+        faults_file=settings.simulator_faults,
+        speed=settings.simulator_speed,
+    )
+
+
+def make_host(settings: WorkerSettings, binding: Binding) -> tuple[TerminalHost, Hello]:
+    key = read_private_key(settings)
+    terminal = MetaTrader5Adapter(binding)
+    limits = SwitchLimits(
+        identity=settings.identity_timeout,
+        hydration=settings.hydration_timeout,
+        sync=settings.sync_timeout,
+    )
+    switch = VerifiedSwitch(terminal, limits)
+    path = str(settings.terminal_path) if settings.terminal_path else None
+    public = public_part(key)
+    host = TerminalHost(terminal, switch, Vault(key), path)
+    return host, Hello(public.key_id, public.public_key)
+
+
+def main() -> None:
+    settings = load_settings_or_exit(WorkerSettings)
+    configure_logs(settings.log_format, settings.log_level)
+    pipe_in, pipe_out = sys.stdin.buffer, sys.stdout.buffer
+    sys.stdout = sys.stderr  # a library that prints must not break the frames
+    try:
+        host, hello = make_host(settings, make_binding(settings))
+    except (MT5ValidationError, TerminalError) as error:
+        stop(f"terminal process: {error}")
+    serve(host, hello, pipe_in, pipe_out, gone=lambda: os._exit(0))
+
+
+def serve(
+    host: TerminalHost,
+    hello: Hello,
+    pipe_in: BinaryIO,
+    pipe_out: BinaryIO,
+    *,
+    gone: Callable[[], None],
+) -> None:
+    """Answer frames until the worker closes the pipe.
+
+    `gone` is called on the reading thread the moment the pipe closes, even while a call on the
+    binding hangs: a terminal process must not outlive its worker.
+    """
+    commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
+
+    def deliver(command: Command | None) -> None:
+        commands.put(command)
+        if command is None:
+            gone()
+
+    reader = threading.Thread(target=read_frames, args=(pipe_in, deliver), daemon=True)
+    reader.start()
+    _write(pipe_out, hello)
+    while (command := commands.get()) is not None:
+        _write(pipe_out, host.handle(command))
+
+
+def _write(pipe: BinaryIO, answer: Answer) -> None:
+    pipe.write(frame(answer))
+    pipe.flush()
+
+
+if __name__ == "__main__":
+    main()

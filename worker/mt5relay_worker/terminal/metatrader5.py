@@ -1,0 +1,353 @@
+"""The MetaTrader5 package behind typed calls that raise. The only module that imports it.
+
+The package never raises for terminal errors: reads return None, `initialize` and `login` return
+False, and `last_error()` of the same process says why, until the next call overwrites it. Here a
+call and its `last_error()` are one unit; a read ends as records, as no records, or as an exception.
+Facts are from the package 5.0.6231, measured; the simulator has the same surface, so the same
+adapter drives both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.errors import Mt5Code
+from mt5relay_shared.operations import (
+    Arguments,
+    HistoryArguments,
+    Operation,
+    RatesArguments,
+    SymbolArguments,
+)
+from mt5relay_shared.records import (
+    AccountInfo,
+    Rate,
+    Record,
+    SymbolInfo,
+    Tick,
+    TradeDeal,
+    TradeOrder,
+    TradePosition,
+)
+from mt5relay_shared.secret import Secret
+from mt5relay_worker.terminal.failure import NotReadyError, TerminalError
+
+SUCCESS = 1
+NOT_FOUND = -4
+INVALID_PARAMS = -2
+AUTH_FAILED = -6
+INIT_FAILED = -10003
+LINK_ERRORS = frozenset({-10001, -10002, -10004})
+TIMEOUT = -10005
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+class Binding(Protocol):
+    """As much of the package's surface as is used here; a module or an object.
+
+    Results are the package's own named tuples and arrays, which it does not type.
+    """
+
+    def initialize(self, *args: Any, **kwargs: Any) -> bool: ...  # noqa: ANN401
+    def shutdown(self) -> Any: ...  # noqa: ANN401
+    def login(self, *args: Any, **kwargs: Any) -> bool: ...  # noqa: ANN401
+    def last_error(self) -> Any: ...  # noqa: ANN401
+    def version(self) -> Any: ...  # noqa: ANN401
+    def terminal_info(self) -> Any: ...  # noqa: ANN401
+    def account_info(self) -> Any: ...  # noqa: ANN401
+    def positions_get(self) -> Any: ...  # noqa: ANN401
+    def positions_total(self) -> Any: ...  # noqa: ANN401
+    def orders_get(self) -> Any: ...  # noqa: ANN401
+    def orders_total(self) -> Any: ...  # noqa: ANN401
+    def history_deals_get(self, date_from: int, date_to: int) -> Any: ...  # noqa: ANN401
+    def history_orders_get(self, date_from: int, date_to: int) -> Any: ...  # noqa: ANN401
+    def symbol_info(self, symbol: str) -> Any: ...  # noqa: ANN401
+    def symbol_info_tick(self, symbol: str) -> Any: ...  # noqa: ANN401
+    def symbol_select(self, symbol: str, enable: bool) -> bool: ...
+    def copy_rates_from_pos(
+        self, symbol: str, timeframe: int, start_pos: int, count: int
+    ) -> Any: ...  # noqa: ANN401
+
+
+def load_metatrader5() -> Binding:
+    """Import the real package.
+
+    Raises:
+        TerminalError: it is not installed here; it exists for Windows x64 only.
+    """
+    try:
+        import MetaTrader5  # noqa: PLC0415 - only when used, for it imports on Windows alone
+    except ImportError as error:
+        raise TerminalError(
+            "MT5_INIT_FAILED",
+            f"the MetaTrader5 package can't be imported ({error}); install mt5relay[metatrader5]"
+            " on Windows, or set MT5_TERMINAL=simulated",
+        ) from error
+    return MetaTrader5  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalState:
+    """What `terminal_info()` says. `ping_ms` is the last ping to the broker."""
+
+    connected: bool
+    trade_allowed: bool
+    build: int
+    path: str
+    ping_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How many positions and orders the terminal has loaded; they grow after a login."""
+
+    positions: int
+    orders: int
+
+
+class MetaTrader5Adapter:
+    """Typed calls on one terminal. Synchronous, and for one thread only, as the package is."""
+
+    def __init__(self, binding: Binding) -> None:
+        self._binding = binding
+
+    def initialize(self, path: str | None, timeout_ms: int) -> None:
+        """Attach to the terminal at `path`, or start it.
+
+        May take 100 s whatever `timeout_ms` says, and starts the program once more at each failure.
+
+        Raises:
+            TerminalError: MT5_INIT_FAILED.
+        """
+        located = () if path is None else (path,)
+        try:
+            done = self._binding.initialize(*located, timeout=timeout_ms)
+        except SystemError as error:  # the package's way to refuse a value out of range
+            raise TerminalError(
+                "MT5_INIT_FAILED", f"initialize refused its arguments: {error}"
+            ) from error
+        if not done:
+            raise TerminalError(
+                "MT5_INIT_FAILED", "the terminal could not be attached", self._last_error()
+            )
+
+    def shutdown(self) -> None:
+        """Detach. There is no logout: the terminal keeps running, logged in."""
+        self._binding.shutdown()
+
+    def login(self, account: AccountId, password: Secret, timeout_ms: int) -> None:
+        """Switch the terminal to an account. Success is not yet proof: look at `identity()`.
+
+        Raises:
+            TerminalError: MT5_AUTH_FAILED for -6; what `_explain` finds for the rest.
+        """
+        # All three always: without a password the terminal would use one it has saved.
+        try:
+            done = self._binding.login(
+                account.login,
+                password=password.reveal(),
+                server=account.server,
+                timeout=timeout_ms,
+            )
+        except SystemError:
+            raise TerminalError("INTERNAL", "login refused its arguments") from None
+        if not done:
+            raise self._explain(f"login to {account}")
+
+    def identity(self) -> AccountId | None:
+        """Who is logged in; None for nobody, or where the terminal does not know yet.
+
+        Raises:
+            TerminalError: the link to the terminal is gone.
+        """
+        found = self._binding.account_info()
+        if found is None:
+            why = self._last_error()
+            if why.code in LINK_ERRORS:
+                raise self._explained("account_info", why)
+            return None
+        if found.login == 0:
+            return None
+        return AccountId(int(found.login), str(found.server))
+
+    def state(self) -> TerminalState:
+        """What the terminal says of itself.
+
+        Raises:
+            TerminalError: it does not answer.
+        """
+        found = self._binding.terminal_info()
+        if found is None:
+            raise self._explain("terminal_info")
+        return TerminalState(
+            connected=bool(found.connected),
+            trade_allowed=bool(found.trade_allowed),
+            build=int(found.build),
+            path=str(found.path),
+            ping_ms=found.ping_last / 1000,
+        )
+
+    def package_version(self) -> str | None:
+        version = getattr(self._binding, "__version__", None)
+        return None if version is None else str(version)
+
+    def totals(self) -> Totals | None:
+        """The counts, or None while the terminal does not say."""
+        positions, orders = self._binding.positions_total(), self._binding.orders_total()
+        if positions is None or orders is None:
+            return None
+        return Totals(int(positions), int(orders))
+
+    def account_info(self) -> AccountInfo:
+        return _record(AccountInfo, self._ask("account_info", self._binding.account_info))
+
+    def read(self, operation: Operation, arguments: Arguments) -> Record | list[Any]:
+        """Make one read.
+
+        Returns:
+            A record, or a list of records; an empty list only where the terminal said "none".
+
+        Raises:
+            NotReadyError: neither data nor error, twice.
+            TerminalError: everything else, NOT_FOUND for an unknown symbol.
+        """
+        match arguments:
+            case HistoryArguments():
+                return self._history(operation, arguments)
+            case RatesArguments():
+                return self._rates(arguments)
+            case SymbolArguments():
+                return self._of_symbol(operation, arguments.symbol)
+            case _:
+                return self._of_account(operation)
+
+    def _of_account(self, operation: Operation) -> Record | list[Any]:
+        match operation:
+            case Operation.POSITIONS:
+                return _records(TradePosition, self._ask("positions", self._binding.positions_get))
+            case Operation.ORDERS:
+                return _records(TradeOrder, self._ask("orders", self._binding.orders_get))
+            case _:
+                return self.account_info()
+
+    def _history(self, operation: Operation, span: HistoryArguments) -> list[Any]:
+        # Whole seconds: datetimes would be read as UTC or as local time, by the package's version.
+        since, until = span.from_ms // 1000, -(-span.to_ms // 1000)
+        if operation is Operation.DEALS:
+            call = self._binding.history_deals_get
+            return _records(TradeDeal, self._ask("deals", lambda: call(since, until)))
+        call = self._binding.history_orders_get
+        return _records(TradeOrder, self._ask("history_orders", lambda: call(since, until)))
+
+    def _of_symbol(self, operation: Operation, symbol: str) -> Record:
+        if operation is Operation.SYMBOL:
+            return _record(SymbolInfo, self._ask(symbol, lambda: self._binding.symbol_info(symbol)))
+        self._watch(symbol)
+        return _record(Tick, self._ask(symbol, lambda: self._binding.symbol_info_tick(symbol)))
+
+    def _watch(self, symbol: str) -> None:
+        """Prices come only for symbols in Market Watch; choosing one again costs nothing."""
+        if not self._binding.symbol_select(symbol, True):
+            failure = self._explain(symbol)
+            if failure.mt5 is not None and failure.mt5.code == SUCCESS:
+                return
+            raise failure
+
+    def _rates(self, asked: RatesArguments) -> list[Any]:
+        # From a position, not from a date: the latter was seen hours behind.
+        timeframe = timeframe_code(asked.timeframe)
+        self._watch(asked.symbol)
+        bars = self._ask(
+            asked.symbol,
+            lambda: self._binding.copy_rates_from_pos(asked.symbol, timeframe, 0, asked.count),
+        )
+        rows = bars.tolist() if hasattr(bars, "tolist") else [tuple(bar) for bar in bars]
+        names = Rate.__struct_fields__
+        return [_convert(Rate, dict(zip(names, row, strict=True))) for row in rows]
+
+    def _ask(self, what: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - named tuples and arrays
+        """Call twice at most: None together with "Success" means that it is not ready yet."""
+        why = Mt5Code(SUCCESS, "")
+        for _ in range(2):
+            try:
+                found = call()
+            except SystemError as refusal:  # the package's way to refuse a value out of range
+                raise TerminalError("VALIDATION_FAILED", f"{what}: refused arguments") from refusal
+            if found is not None:
+                return found
+            why = self._last_error()
+            if why.code != SUCCESS:
+                raise self._explained(what, why)
+        raise NotReadyError(f"{what}: the terminal has no answer yet", why)
+
+    def _last_error(self) -> Mt5Code:
+        code, text = self._binding.last_error()
+        return Mt5Code(int(code), str(text))
+
+    def _explain(self, what: str) -> TerminalError:
+        return self._explained(what, self._last_error())
+
+    def _explained(self, what: str, error: Mt5Code) -> TerminalError:
+        """Find the wire code for a failed call. An unknown code is a connection error."""
+        match error.code:
+            case code if code == AUTH_FAILED:
+                return TerminalError("MT5_AUTH_FAILED", f"{what}: authorization refused", error)
+            case code if code == NOT_FOUND:
+                return TerminalError("NOT_FOUND", f"{what}: unknown to the terminal", error)
+            case code if code == INVALID_PARAMS:
+                return TerminalError("VALIDATION_FAILED", f"{what}: refused arguments", error)
+            case code if code == INIT_FAILED:
+                return TerminalError("MT5_INIT_FAILED", f"{what}: no terminal", error)
+            case _:
+                return self._link_error(what, error)
+
+    def _link_error(self, what: str, error: Mt5Code) -> TerminalError:
+        """Tell a lost terminal from a terminal that lost its broker."""
+        info = self._binding.terminal_info()
+        if info is None:
+            return TerminalError("MT5_CONNECTION_LOST", f"{what}: no terminal answers", error)
+        if not info.connected:
+            return TerminalError("BROKER_UNAVAILABLE", f"{what}: no link to the broker", error)
+        if error.code == TIMEOUT:
+            return TerminalError("MT5_TIMEOUT", f"{what}: the terminal gave up waiting", error)
+        return TerminalError("MT5_CONNECTION_LOST", f"{what}: the call failed", error)
+
+
+_TIMEFRAME_BASE = {"M": 0, "H": 0x4000, "D": 0x4000, "W": 0x8000, "MN": 0xC000}
+
+
+def timeframe_code(timeframe: str) -> int:
+    """The package's number: minutes, 0x4000 + hours, 0x8000 + weeks, 0xC000 + months.
+
+    >>> timeframe_code("M15"), timeframe_code("H4"), timeframe_code("D1"), timeframe_code("MN1")
+    (15, 16388, 16408, 49153)
+    """
+    unit = timeframe.rstrip("0123456789")
+    count = int(timeframe.removeprefix(unit))
+    return _TIMEFRAME_BASE[unit] + (24 * count if unit == "D" else count)
+
+
+def _records(kind: type[RecordT], rows: Any) -> list[RecordT]:  # noqa: ANN401
+    return [_record(kind, row) for row in rows]
+
+
+def _record(kind: type[RecordT], row: Any) -> RecordT:  # noqa: ANN401
+    return _convert(kind, row._asdict())
+
+
+def _convert(kind: type[RecordT], fields: Mapping[str, Any]) -> RecordT:
+    """Check a record's types; impossible values are an error, never data."""
+    for name, value in fields.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise TerminalError("MT5_DATA_INVALID", f"{kind.__name__}.{name} is {value}")
+    with contextlib.suppress(msgspec.ValidationError):
+        return msgspec.convert(fields, kind)
+    raise TerminalError("MT5_DATA_INVALID", f"not a {kind.__name__} as package 5.0.6231 gives it")

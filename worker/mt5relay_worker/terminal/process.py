@@ -1,0 +1,139 @@
+"""The worker's end of the pipe: starts the terminal process, asks it, kills it when it hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Sequence
+from typing import Protocol
+
+from mt5relay_shared.errors import MT5ConnectionError, MT5Error, MT5InitError, MT5TimeoutError
+from mt5relay_shared.logs import get_logger
+from mt5relay_worker.terminal.protocol import (
+    LENGTH_BYTES,
+    Answer,
+    Command,
+    Hello,
+    answer_decoder,
+    frame,
+    frame_length,
+)
+
+log = get_logger("terminal.process")
+
+_HOST = (sys.executable, "-m", "mt5relay_worker.terminal.host")
+_LEAVE_LIMIT = 3.0  # seconds a process has to end by itself once its pipe is closed
+
+
+class Terminal(Protocol):
+    """What the connection manager needs of a terminal: a process, or a fake in a test."""
+
+    @property
+    def is_running(self) -> bool: ...
+
+    async def start(self) -> Hello:
+        """Start anew.
+
+        Raises:
+            MT5InitError: it ended, or said nothing in time.
+        """
+        ...
+
+    async def ask(self, command: Command, limit: float) -> Answer:
+        """Send a command and wait at most `limit` seconds, after which the process is killed.
+
+        Raises:
+            MT5TimeoutError: killed; the state of the terminal is unknown now.
+            MT5ConnectionError: the process is gone.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """End the process, gently where it can be."""
+        ...
+
+
+class TerminalProcess:
+    """A child process, asked one thing at a time."""
+
+    def __init__(self, *, start_limit: float, command: Sequence[str] = _HOST) -> None:
+        self._command = command
+        self._start_limit = start_limit
+        self._process: Process | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None and self.is_running else None
+
+    async def start(self) -> Hello:
+        await self.stop()
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command, stdin=PIPE, stdout=PIPE
+        )
+        log.info("terminal.process.started", pid=self._process.pid)
+        try:
+            hello = await self._answer(self._process, self._start_limit)
+        except MT5Error as error:
+            raise MT5InitError(f"the terminal process did not start: {error.message}") from error
+        if not isinstance(hello, Hello):
+            raise MT5InitError(f"the terminal process began with {type(hello).__name__}")
+        return hello
+
+    async def ask(self, command: Command, limit: float) -> Answer:
+        process = self._process
+        if process is None or process.returncode is not None or process.stdin is None:
+            raise MT5ConnectionError("the terminal process is not running")
+        with contextlib.suppress(ConnectionError):  # the missing answer says it better
+            process.stdin.write(frame(command))
+            await process.stdin.drain()
+        return await self._answer(process, limit)
+
+    async def _answer(self, process: Process, limit: float) -> Answer:
+        answered = False
+        try:
+            async with asyncio.timeout(limit):
+                answer = await _read_frame(process)
+            answered = True
+            return answer
+        except TimeoutError:
+            raise MT5TimeoutError(
+                f"no answer from the terminal within {limit:g} s; its process was killed"
+            ) from None
+        except (asyncio.IncompleteReadError, ConnectionError, ValueError):
+            raise MT5ConnectionError("the terminal process ended during the call") from None
+        finally:
+            if not answered:  # cancelled included: an answer to nobody would be taken for the next
+                await self._kill(process)
+
+    async def stop(self) -> None:
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            async with asyncio.timeout(_LEAVE_LIMIT):
+                await process.wait()
+        except TimeoutError:
+            await self._kill(process)
+
+    async def _kill(self, process: Process) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        status = await process.wait()
+        log.warning("terminal.process.ended", pid=process.pid, status=status)
+
+    def __repr__(self) -> str:
+        return f"<TerminalProcess pid={self.pid}>"
+
+
+async def _read_frame(process: Process) -> Answer:
+    assert process.stdout is not None  # noqa: S101 - it was started with a pipe
+    prefix = await process.stdout.readexactly(LENGTH_BYTES)
+    return answer_decoder.decode(await process.stdout.readexactly(frame_length(prefix)))

@@ -1,0 +1,153 @@
+"""What the worker and its terminal process say to each other: length-prefixed msgpack frames.
+
+Everything that runs on the terminal for one visit is one message, so that a slow pipe costs once.
+The binding's named tuples do not pickle; results cross as the JSON that the reply will carry.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Literal
+
+import msgspec
+
+from mt5relay_shared.errors import Mt5Code
+
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+
+_LENGTH = struct.Struct("<I")
+LENGTH_BYTES = _LENGTH.size
+
+
+class Initialize(msgspec.Struct, frozen=True, tag="initialize"):
+    """Attach to the terminal, or start it."""
+
+    timeout_ms: int
+
+
+class Read(msgspec.Struct, frozen=True):
+    operation: str
+    arguments: dict[str, Any] = {}
+
+
+class Visit(msgspec.Struct, frozen=True, tag="visit"):
+    """Be logged in to an account, verified, and make these reads.
+
+    `envelope` is the sealed credential; it is opened only where `fingerprint` is not known yet.
+    """
+
+    login: int
+    server: str
+    fingerprint: str
+    envelope: bytes
+    timeout_ms: int
+    reads: list[Read] = []
+
+    def __repr__(self) -> str:
+        return f"<Visit {self.login}@{self.server} {[read.operation for read in self.reads]}>"
+
+
+class Probe(msgspec.Struct, frozen=True, tag="probe"):
+    """Ask how the terminal is, without logging in to anything."""
+
+
+class Forget(msgspec.Struct, frozen=True, tag="forget"):
+    """Drop the unsealed credentials of these accounts, as [login, server]."""
+
+    accounts: list[tuple[int, str]]
+
+
+class Detach(msgspec.Struct, frozen=True, tag="detach"):
+    """`shutdown()` of the binding; the terminal itself keeps running."""
+
+
+Command = Initialize | Visit | Probe | Forget | Detach
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """First words of a new process: the public half of its sealing key."""
+
+    key_id: str
+    public_key: str
+
+
+class Initialized(msgspec.Struct, frozen=True, tag="initialized"):
+    terminal_build: int | None
+    package_version: str | None
+
+
+class ReadResult(msgspec.Struct, frozen=True):
+    """A read ends as exactly one of these: an error is never an empty answer.
+
+    `data` is the JSON of the records; `value` and `empty` have it. `code` is a wire error code.
+    """
+
+    kind: Literal["value", "empty", "not_ready", "error"]
+    took_ms: float
+    data: bytes | None = None
+    code: str | None = None
+    message: str = ""
+    mt5: Mt5Code | None = None
+
+
+class Visited(msgspec.Struct, frozen=True, tag="visited"):
+    """The visit went through; each read has its own result, in the order of the reads.
+
+    Identity was compared before and after every read that has data.
+    """
+
+    login: int
+    server: str
+    switched: bool
+    switch_ms: float
+    synchronized: Literal["confirmed", "assumed"]
+    results: list[ReadResult]
+
+
+class Probed(msgspec.Struct, frozen=True, tag="probed"):
+    """`login` is 0 when nobody is logged in. `ping_ms` is the terminal's own last ping."""
+
+    connected: bool
+    trade_allowed: bool
+    login: int
+    server: str
+    data_feed_ok: bool
+    ping_ms: float
+    terminal_build: int | None
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    pass
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The command as a whole failed; `code` is a wire error code."""
+
+    code: str
+    message: str
+    mt5: Mt5Code | None = None
+    identity_mismatch: bool = False
+
+
+Answer = Hello | Initialized | Visited | Probed | Done | Failed
+
+_encoder = msgspec.msgpack.Encoder()
+command_decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+answer_decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+
+
+def frame(message: Command | Answer) -> bytes:
+    body = _encoder.encode(message)
+    return _LENGTH.pack(len(body)) + body
+
+
+def frame_length(prefix: bytes) -> int:
+    """Read the length of the body that follows.
+
+    Raises:
+        ValueError: the peer is not speaking this protocol.
+    """
+    length = int(_LENGTH.unpack(prefix)[0])
+    if length > MAX_FRAME_BYTES:
+        raise ValueError(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are read")
+    return length

@@ -1,0 +1,173 @@
+"""The verified switch: be sure who is logged in, and that the terminal has their data, then read.
+
+After `login` returned True the terminal passes through four stages (each observed in production):
+A, the old account or none is still shown; B, the right account with its margin not computed; C, its
+positions or orders not loaded; D, history and symbols incomplete. A and B can be seen, and are
+waited for. C can be guessed: totals must hold still over two looks and agree with the margin.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.operations import parse_arguments, parse_operation
+from mt5relay_shared.records import AccountInfo
+from mt5relay_shared.secret import Secret
+from mt5relay_worker.terminal.failure import IdentityError, NotReadyError, TerminalError
+from mt5relay_worker.terminal.metatrader5 import MetaTrader5Adapter, Totals
+from mt5relay_worker.terminal.protocol import Read, ReadResult
+
+_CENT = 0.005  # money is compared to half a cent
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchLimits:
+    """Seconds. Looks are `poll` apart; the other three bound a stage each."""
+
+    poll: float = 0.02
+    identity: float = 2.5
+    hydration: float = 1.0
+    sync: float = 5.0
+
+
+class VerifiedSwitch:
+    """Holds what is known of who is logged in: nothing, until it was verified."""
+
+    def __init__(
+        self,
+        terminal: MetaTrader5Adapter,
+        limits: SwitchLimits,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._terminal = terminal
+        self._limits = limits
+        self._clock = clock
+        self._sleep = sleep
+        self._current: tuple[AccountId, str] | None = None
+
+    def now(self) -> float:
+        return self._clock()
+
+    def forget(self) -> None:
+        """After a time-out or a restart the terminal's state is unknown."""
+        self._current = None
+
+    def is_on(self, account: AccountId, fingerprint: str) -> bool:
+        """Whether the terminal is, by its own word of just now, where this credential put it."""
+        return self._current == (account, fingerprint) and self._terminal.identity() == account
+
+    def switch(
+        self, account: AccountId, fingerprint: str, password: Secret, timeout_ms: int
+    ) -> None:
+        """Log in and wait until it is true and its data is there.
+
+        Raises:
+            IdentityError: twice the terminal stayed with somebody else.
+            NotReadyError: margin or lists did not become consistent in time.
+            TerminalError: the login failed.
+        """
+        self.forget()
+        for _ in range(2):
+            self._terminal.login(account, password, timeout_ms)
+            if self._wait(self._limits.identity, lambda: self._terminal.identity() == account):
+                break
+        else:
+            raise IdentityError(f"login to {account} succeeded, yet the terminal shows another")
+        self._synchronize(account)
+        self._current = (account, fingerprint)
+
+    def _synchronize(self, account: AccountId) -> None:
+        if not self._wait(self._limits.hydration, self._has_margin):
+            raise NotReadyError(f"{account}: the margin was not computed in time")
+        previous: Totals | None = None
+
+        def holds_still() -> bool:
+            nonlocal previous
+            before, previous = previous, self._terminal.totals()
+            return previous is not None and previous == before and self._agrees(previous)
+
+        if not self._wait(self._limits.sync, holds_still):
+            raise NotReadyError(f"{account}: positions and orders did not settle in time")
+
+    def _has_margin(self) -> bool:
+        return is_hydrated(self._terminal.account_info())
+
+    def _agrees(self, totals: Totals) -> bool:
+        return totals.positions > 0 or not implies_positions(self._terminal.account_info())
+
+    def _wait(self, limit: float, is_so: Callable[[], bool]) -> bool:
+        """Look until it is so; not ready counts as not so."""
+        until = self._clock() + limit
+        while True:
+            try:
+                if is_so():
+                    return True
+            except NotReadyError:
+                pass
+            if self._clock() >= until:
+                return False
+            self._sleep(self._limits.poll)
+
+    def read(self, account: AccountId, read: Read) -> ReadResult:
+        """Make one read between two looks at who is logged in.
+
+        Raises:
+            IdentityError: somebody else was, before or after; the data is gone.
+        """
+        began = self._clock()
+        self._require(account)
+        try:
+            operation = parse_operation(read.operation)
+            found = self._terminal.read(operation, parse_arguments(operation, read.arguments))
+        except NotReadyError as error:
+            return self._failed("not_ready", error, began)
+        except TerminalError as error:
+            return self._failed("error", error, began)
+        if isinstance(found, AccountInfo) and (found.login, found.server) != (
+            account.login,
+            account.server,
+        ):
+            self.forget()
+            raise IdentityError(f"asked for {account}, read another account")
+        self._require(account)
+        return ReadResult(
+            kind="empty" if found == [] else "value",
+            took_ms=self._since(began),
+            data=msgspec.json.encode(found),
+        )
+
+    def _failed(self, kind: str, error: TerminalError, began: float) -> ReadResult:
+        return ReadResult(
+            kind="not_ready" if kind == "not_ready" else "error",
+            took_ms=self._since(began),
+            code=error.code,
+            message=error.message,
+            mt5=error.mt5,
+        )
+
+    def _require(self, account: AccountId) -> None:
+        if self._terminal.identity() != account:
+            self.forget()
+            raise IdentityError(f"the terminal is no longer logged in to {account}")
+
+    def _since(self, began: float) -> float:
+        return (self._clock() - began) * 1000
+
+
+def is_hydrated(info: AccountInfo) -> bool:
+    """Whether the margin was computed: free margin is 0 only where equity minus margin is."""
+    if info.margin_free != 0 or info.balance <= 0:
+        return True
+    return abs(info.equity - info.margin) < _CENT and info.margin > 0
+
+
+def implies_positions(info: AccountInfo) -> bool:
+    """Whether the account's own figures say that there must be open positions."""
+    return info.margin > _CENT or abs(info.profit) > _CENT
