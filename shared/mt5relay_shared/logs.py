@@ -48,4 +48,4 @@ _plain_tracebacks = structlog.processors.ExceptionRenderer(
 
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """A logger that carries the module it speaks for."""
-    return cast(structlog.typing.FilteringBoundLogger, structlog.get_logger(logger=name))
+    return cast(structlog.typing.FilteringBoundLogger, structlog.get_logger(module=name))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.messages import Question, Request
+from mt5relay_shared.operations import OPERATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ class Waiting:
     @property
     def account(self) -> AccountId:
         return self.question.account
+
+    @property
+    def is_in_snapshot(self) -> bool:
+        """Whether the one full read of a visit answers it."""
+        return OPERATIONS[self.question.operation].in_snapshot
 
 
 class Backlog:

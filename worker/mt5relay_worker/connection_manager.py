@@ -26,9 +26,9 @@ import msgspec
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import (
     MT5ConnectionError,
+    MT5DataError,
     MT5Error,
     MT5StateError,
-    Outcome,
     error_for,
 )
 from mt5relay_shared.health import ConnectionState
@@ -55,6 +55,12 @@ from mt5relay_worker.terminal.protocol import (
 )
 
 log = get_logger("connection")
+
+TERMINAL_FAILURES = frozenset(
+    {"MT5_INIT_FAILED", "MT5_CONNECTION_LOST", "BROKER_UNAVAILABLE", "MT5_TIMEOUT"}
+)
+"""Failures of the terminal itself. Data that can't be trusted may be one account's own trouble, and
+one account must not stop the others: it is not tried again here."""
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
 ResultT = TypeVar("ResultT")
@@ -92,7 +98,10 @@ class ConnectionMetrics:
     retries: int
     reconnects: int
     logins: int
+    identity_mismatches: int
     last_failure_at: float | None
+    terminal_build: int | None
+    package_version: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +141,12 @@ class MT5ConnectionManager:
         self._on_start = on_start
         self._turn = anyio.Lock()  # fair: callers are served in the order in which they came
         self._is_initialized = False
-        self._current: tuple[AccountId, str] | None = None
+        self._fingerprint = ""  # of the credential that the current account was logged in with
         self._evictor: asyncio.Task[None] | None = None
         self._last_error: MT5Error | None = None
         self._last_failure_at: float | None = None
-        self._last_build: Initialized | None = None
-        self._retries = self._reconnects = self._logins = 0
+        self._attached = Initialized(None, None)
+        self._retries = self._reconnects = self._logins = self._identity_mismatches = 0
 
     async def __aenter__(self) -> Self:
         await self.initialize()
@@ -238,7 +247,10 @@ class MT5ConnectionManager:
             retries=self._retries,
             reconnects=self._reconnects,
             logins=self._logins,
+            identity_mismatches=self._identity_mismatches,
             last_failure_at=self._last_failure_at,
+            terminal_build=self._attached.terminal_build,
+            package_version=self._attached.package_version,
         )
 
     # One turn's steps: whoever calls these holds the turn.
@@ -246,6 +258,12 @@ class MT5ConnectionManager:
     @property
     def _is_ready(self) -> bool:
         return self._is_initialized and self._terminal.is_running
+
+    def _is_current(self, credential: Credential) -> bool:
+        return (
+            self._status.current_account == credential.account
+            and self._fingerprint == credential.fingerprint
+        )
 
     async def _make_ready(self) -> None:
         if not self._terminal.is_running:
@@ -273,14 +291,13 @@ class MT5ConnectionManager:
     async def _visit(self, credential: Credential, reads: Sequence[Read]) -> Visited:
         if not self._is_ready:
             await self._make_ready()
-        switches = self._current != (credential.account, credential.fingerprint)
-        self._status.busy_with(Detail.SWITCHING if switches else Detail.READING)
+        self._status.busy_with(Detail.READING if self._is_current(credential) else Detail.SWITCHING)
         try:
             visited = await self._command(
                 self._visit_command(credential, reads), self._limits.call, Visited
             )
         except MT5Error as error:
-            self._current = None
+            self._status.current_account = None
             if error.code != "MT5_AUTH_FAILED":
                 raise
             visited = await self._try_refused_once_more(credential, reads, error)
@@ -312,8 +329,15 @@ class MT5ConnectionManager:
         )
 
     async def _used(self, credential: Credential, visited: Visited) -> None:
+        if (visited.login, visited.server) != (
+            credential.account.login,
+            credential.account.server,
+        ):
+            self._identity_mismatches += 1
+            raise MT5DataError(f"asked for {credential.account}, the terminal process read another")
         self._logins += visited.switched
-        self._current = (credential.account, credential.fingerprint)
+        self._status.current_account = credential.account
+        self._fingerprint = credential.fingerprint
         now = anyio.current_time()
         await self._forget(self._pool.use(credential.account, credential.fingerprint, now))
         self._entered(ConnectionState.CONNECTED, Detail.IDLE, "a visit went through")
@@ -347,19 +371,20 @@ class MT5ConnectionManager:
             self._status.busy_with(Detail.WEDGED)
             raise error
         if isinstance(answer, Failed):
+            self._identity_mismatches += answer.identity_mismatch
             raise error_for(answer.code, answer.message, mt5_error=answer.mt5)
         if expected is not None and not isinstance(answer, expected):
             self._lost()
             raise MT5StateError(f"the terminal process answered {type(answer).__name__}")
         if isinstance(answer, Initialized):
-            self._last_build = answer
+            self._attached = answer
         return answer  # type: ignore[return-value]
 
     async def _with_retry(self, attempt: Callable[[], Awaitable[ResultT]]) -> ResultT:
         try:
             return await attempt()
         except MT5Error as error:
-            if error.outcome is not Outcome.FAILURE:
+            if error.code not in TERMINAL_FAILURES:
                 raise
             return await self._retrying(attempt, None, error)
 
@@ -379,7 +404,7 @@ class MT5ConnectionManager:
             try:
                 result = await attempt()
             except MT5Error as error:
-                if error.outcome is not Outcome.FAILURE:
+                if error.code not in TERMINAL_FAILURES:
                     self._entered(ConnectionState.CONNECTED, Detail.IDLE, "the terminal answers")
                     raise
                 failure = error
@@ -395,7 +420,7 @@ class MT5ConnectionManager:
     def _lost(self) -> None:
         """The process, or the link to it, is gone, and with it all that it knew."""
         self._is_initialized = False
-        self._current = None
+        self._status.current_account = None
         if not self._terminal.is_running:
             self._pool.clear()
 

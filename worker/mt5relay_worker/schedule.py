@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.messages import Question
-from mt5relay_shared.operations import OPERATIONS, SNAPSHOT_OPERATIONS
+from mt5relay_shared.operations import SNAPSHOT_OPERATIONS
 from mt5relay_worker.backlog import Backlog, Waiting
 from mt5relay_worker.costs import Costs
 
@@ -33,7 +33,7 @@ class Visit:
 
     def answers(self, waiting: Waiting) -> bool:
         """Whether a request that arrived during the switch can ride along."""
-        if OPERATIONS[waiting.question.operation].in_snapshot:
+        if waiting.is_in_snapshot:
             return self.reads_snapshot and waiting.account == self.account
         return waiting.question in self.questions
 
@@ -68,8 +68,8 @@ def plan_visit(
 ) -> Visit:
     """Choose the reads of a visit to `account`."""
     waiting = backlog.waiting_for(account)
-    sharing = [one for one in waiting if OPERATIONS[one.question.operation].in_snapshot]
-    single = [one for one in waiting if not OPERATIONS[one.question.operation].in_snapshot]
+    sharing = [one for one in waiting if one.is_in_snapshot]
+    single = [one for one in waiting if not one.is_in_snapshot]
     starts = now_ms + (0 if account == current else costs.switch_ms(account))
     if sharing:
         starts += snapshot_ms(costs)

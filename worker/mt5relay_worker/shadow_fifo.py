@@ -33,10 +33,13 @@ class _Line:
     def __init__(self) -> None:
         self.free_ms = 0.0
         self.account: AccountId | None = None
+        self.logins = 0
 
     def serve(self, place: _Place, switch_ms: float, read_ms: float) -> float:
-        start = max(self.free_ms, place.arrived_ms)
-        self.free_ms = start + read_ms + (0.0 if place.account == self.account else switch_ms)
+        self.free_ms = max(self.free_ms, place.arrived_ms) + read_ms
+        if place.account != self.account:
+            self.free_ms += switch_ms
+            self.logins += 1
         self.account = place.account
         return self.free_ms
 
@@ -80,6 +83,11 @@ class ShadowFifo:
     def stall(self, now_ms: float) -> None:
         """The terminal was down until now; strict FIFO would have waited as well."""
         self._settled.free_ms = max(self._settled.free_ms, now_ms)
+
+    @property
+    def logins(self) -> int:
+        """How many logins strict FIFO would have made for what was answered so far."""
+        return self._settled.logins
 
     @property
     def late_ms(self) -> int:

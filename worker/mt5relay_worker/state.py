@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.health import ConnectionState
 
 
@@ -57,6 +58,7 @@ class ConnectionStatus:
         self.detail = Detail.STOPPED
         self.cause = "not started"
         self.since = now
+        self.current_account: AccountId | None = None  # None also where it is not known
         self._on_change = on_change
 
     def move(self, target: ConnectionState, detail: Detail, cause: str, now: float) -> None:

@@ -1,0 +1,3 @@
+from mt5relay_worker.cli import main
+
+main()

@@ -1,0 +1,140 @@
+"""From a stream entry to a place in the backlog, or to an immediate answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mt5relay_shared.errors import (
+    DeadlineExceededError,
+    MT5Error,
+    MT5ValidationError,
+    PoisonedRequestError,
+)
+from mt5relay_shared.logs import get_logger
+from mt5relay_shared.messages import (
+    MalformedRequestError,
+    Question,
+    Request,
+    decode_request,
+    error_reply,
+)
+from mt5relay_shared.snapshots import fresh_reply
+from mt5relay_worker.backlog import Backlog, Waiting
+from mt5relay_worker.replies import Answered, Replies, arrival_ms
+from mt5relay_worker.server_clock import ServerClock
+from mt5relay_worker.shadow_fifo import ShadowFifo
+
+log = get_logger("admission")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the request stream; `body` is None where the entry was deleted."""
+
+    id: str
+    body: bytes | None
+
+
+class Admission:
+    """Decides for each entry: wait, be answered from a snapshot, be refused, or be buried."""
+
+    def __init__(
+        self,
+        backlog: Backlog,
+        shadow: ShadowFifo,
+        replies: Replies,
+        clock: ServerClock,
+        *,
+        max_timeout: float,
+        poison_limit: int,
+    ) -> None:
+        self._backlog = backlog
+        self._shadow = shadow
+        self._replies = replies
+        self._clock = clock
+        self._max_timeout_ms = round(max_timeout * 1000)
+        self._poison_limit = poison_limit
+        self._order = 0
+
+    async def admit(self, entries: Iterable[Entry], crashes: dict[str, int] | None = None) -> None:
+        """Take in what has arrived. `crashes` counts, by request id, how often a worker died."""
+        answered: list[Answered] = []
+        newcomers: list[Waiting] = []
+        for entry in entries:
+            waiting = await self._examine(entry, crashes or {}, answered)
+            if waiting is not None:
+                newcomers.append(waiting)
+        answered += await self._answer_from_snapshots(newcomers)
+        settled = {one.entry for one in answered}
+        for waiting in newcomers:
+            if waiting.entry not in settled:
+                self._backlog.add(waiting)
+        await self._replies.answer(answered)
+
+    async def _examine(
+        self, entry: Entry, crashes: dict[str, int], answered: list[Answered]
+    ) -> Waiting | None:
+        body = entry.body or b""
+        try:
+            request = decode_request(body)
+        except MalformedRequestError as error:
+            if error.addressee is None:
+                await self._bury(entry.id, body, error)
+            else:
+                answered.append(self._refusal(entry.id, error.addressee, error))
+            return None
+        if crashes.get(request.id, 0) >= self._poison_limit:
+            times = crashes[request.id]
+            poisoned = PoisonedRequestError(f"the worker died {times} times while this was running")
+            log.error("request.buried", request_id=request.id, account=request.account)
+            await self._replies.bury(entry.id, body, poisoned, request, times)
+            return None
+        try:
+            question = request.question()
+            self._check_deadline(entry.id, request)
+        except MT5Error as error:
+            answered.append(self._refusal(entry.id, request, error))
+            return None
+        return self._waiting(entry.id, request, question)
+
+    async def _bury(self, entry: str, body: bytes, error: MT5Error) -> None:
+        log.warning("request.unreadable", entry=entry, error=error.message)
+        await self._replies.bury(entry, body, error, None)
+
+    def _check_deadline(self, entry: str, request: Request) -> None:
+        if request.timeout_ms > self._max_timeout_ms:
+            raise MT5ValidationError(
+                f"timeout_ms: {request.timeout_ms} is above this worker's {self._max_timeout_ms};"
+                " ask with less, or raise MT5_MAX_TIMEOUT"
+            )
+        if arrival_ms(entry) + request.timeout_ms <= self._clock.now_ms():
+            raise DeadlineExceededError("it expired before the worker could take it in")
+
+    def _refusal(self, entry: str, request: Request, error: MT5Error) -> Answered:
+        log.info("request.refused", request_id=request.id, account=request.account, code=error.code)
+        return Answered(entry, request, error_reply(request, error, self._clock.now_ms()))
+
+    def _waiting(self, entry: str, request: Request, question: Question) -> Waiting:
+        arrived = arrival_ms(entry)
+        self._order += 1
+        finish = self._shadow.arrive(entry, question.account, question.operation, arrived)
+        return Waiting(entry, self._order, request, question, arrived, self._clock.now_ms(), finish)
+
+    async def _answer_from_snapshots(self, newcomers: Sequence[Waiting]) -> list[Answered]:
+        """Answer those whom a stored snapshot serves, as a gateway would have done."""
+        asking = [one for one in newcomers if one.request.max_age_ms > 0 and one.is_in_snapshot]
+        if not asking:
+            return []
+        snapshots = await self._replies.snapshots(sorted({one.account for one in asking}))
+        now_ms = self._clock.now_ms()
+        answered: list[Answered] = []
+        for one in asking:
+            snapshot = snapshots.get(one.account)
+            if snapshot is None:
+                continue
+            reply = fresh_reply(one.request, one.question.operation, snapshot, now_ms)
+            if reply is not None:
+                self._shadow.leave(one.entry, now_ms)
+                answered.append(Answered(one.entry, one.request, reply))
+        return answered

@@ -1,0 +1,87 @@
+"""The worker's command: `mt5relay-worker run` and `mt5relay-worker keygen`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import stamina.instrumentation
+from cyclopts import App, Parameter
+
+from mt5relay_shared.errors import MT5ValidationError
+from mt5relay_shared.logs import configure_logs, get_logger
+from mt5relay_shared.settings import load_settings_or_exit
+from mt5relay_worker.credentials import write_private_key
+from mt5relay_worker.lease import LeaseLostError
+from mt5relay_worker.settings import WorkerSettings
+from mt5relay_worker.signals import stop_on_end_of_input, stop_on_signals
+from mt5relay_worker.terminal.process import TerminalProcess
+from mt5relay_worker.worker import Worker
+
+EXIT_FAILURE = 1
+EXIT_LEASE_LOST = 75  # EX_TEMPFAIL: start me again
+
+app = App(name="mt5relay-worker", help="Serve one MetaTrader 5 terminal's requests.")
+log = get_logger("cli")
+
+
+@app.command
+def run(*, stop_on_eof: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """Work until stopped by Ctrl-C, SIGTERM, or with --stop-on-eof the end of standard input.
+
+    Settings come from the environment or `.env`; `.env.example` lists them. Exit status: 0 after a
+    graceful stop, 75 when another worker took over, 78 for wrong settings.
+    """
+    settings = load_settings_or_exit(WorkerSettings)
+    configure_logs(settings.log_format, settings.log_level)
+    stamina.instrumentation.set_on_retry_hooks([])  # the default one logs call arguments
+    try:
+        asyncio.run(_run(settings, stop_on_eof=stop_on_eof))
+    except LeaseLostError:
+        return EXIT_LEASE_LOST
+    return 0
+
+
+async def _run(settings: WorkerSettings, *, stop_on_eof: bool) -> None:
+    worker = Worker(settings, TerminalProcess(start_limit=settings.start_limit))
+    if stop_on_eof:
+        stop_on_end_of_input(worker.stop)
+    with stop_on_signals(worker.stop):
+        log.info("worker.started", terminal=settings.terminal_id, binding=settings.terminal)
+        await worker.run()
+    log.info("worker.stopped")
+
+
+@app.command
+def keygen(
+    *,
+    out: Path = Path("mt5relay.key"),
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Make the key pair that credentials are sealed with; the private part stays on this host.
+
+    Args:
+        out: where the private key goes; an existing file is never overwritten.
+        json: print one JSON object.
+    """
+    try:
+        key = write_private_key(out)
+    except MT5ValidationError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - a command prints
+        return EXIT_FAILURE
+    if json:
+        print(msgspec.json.encode({"file": str(out), "key_id": key.key_id}).decode())  # noqa: T201
+    else:
+        print(  # noqa: T201
+            f"private key: {out} (keep it on this host, readable by its owner only)\n"
+            f"fingerprint: {key.key_id}\n"
+            f"Pin it where accounts are enrolled: MT5_SEALING_KEY_ID={key.key_id}"
+        )
+    return 0
+
+
+def main() -> None:
+    sys.exit(app(result_action="return_value"))

@@ -1,0 +1,94 @@
+"""Transitions on their way to the events stream; the next heartbeat takes them along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from mt5relay_shared.logs import get_logger
+from mt5relay_worker.breaker import BreakerChange
+from mt5relay_worker.server_clock import ServerClock
+from mt5relay_worker.state import Transition
+
+log = get_logger("events")
+
+_MOST_PENDING = 1_000
+
+
+class Event(
+    msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "from", "target": "to"}
+):
+    """One entry of the events stream. `at_ms` is Redis server time."""
+
+    at_ms: int
+    kind: str
+    source: str | None = None
+    target: str | None = None
+    detail: str | None = None
+    cause: str | None = None
+    id: str | None = None
+    command: str | None = None
+    result: str | None = None
+    message: str | None = None
+
+
+class EventLog:
+    """Collects events, logs each, and calls `nudge` so that they are published soon."""
+
+    def __init__(self, clock: ServerClock, nudge: Callable[[], None]) -> None:
+        self._clock = clock
+        self._nudge = nudge
+        self._pending: list[Event] = []
+
+    def state_changed(self, change: Transition) -> None:
+        self._add(
+            Event(
+                self._clock.at_ms(change.at),
+                "state",
+                change.source,
+                change.target,
+                detail=change.detail,
+                cause=change.cause,
+            )
+        )
+
+    def breaker_changed(self, change: BreakerChange) -> None:
+        self._add(
+            Event(
+                self._clock.at_ms(change.at),
+                "breaker",
+                change.source,
+                change.target,
+                cause=change.cause,
+            )
+        )
+
+    def lease_changed(self, target: str, cause: str) -> None:
+        self._add(Event(self._clock.now_ms(), "lease", target=target, cause=cause))
+
+    def command_done(self, command_id: str, command: str, result: str, message: str) -> None:
+        self._add(
+            Event(
+                self._clock.now_ms(),
+                "command",
+                id=command_id,
+                command=command,
+                result=result,
+                message=message,
+            )
+        )
+
+    def _add(self, event: Event) -> None:
+        fields = msgspec.to_builtins(event)
+        del fields["at_ms"]
+        log.info(f"{fields.pop('kind')}.changed", **fields)
+        self._pending = [*self._pending[-_MOST_PENDING:], event]
+        self._nudge()
+
+    def pending(self) -> list[Event]:
+        return list(self._pending)
+
+    def published(self, events: list[Event]) -> None:
+        """These are in Redis now."""
+        self._pending = [event for event in self._pending if event not in events]

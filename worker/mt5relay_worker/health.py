@@ -1,0 +1,175 @@
+"""The heartbeat: prolongs the lease and tells, without touching the terminal, how things are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+import msgspec
+from redis.exceptions import RedisError
+
+from mt5relay_shared import __version__
+from mt5relay_shared.health import BreakerState, ConnectionState, Health, Status, encode_health
+from mt5relay_shared.logs import get_logger
+from mt5relay_worker.backlog import Backlog
+from mt5relay_worker.breaker import CircuitBreaker
+from mt5relay_worker.connection_manager import MT5ConnectionManager, ProbeReport
+from mt5relay_worker.costs import Costs
+from mt5relay_worker.event_log import EventLog
+from mt5relay_worker.lease import Lease, LeaseLostError
+from mt5relay_worker.replies import Replies
+from mt5relay_worker.schedule import estimated_wait_ms
+from mt5relay_worker.server_clock import ServerClock
+from mt5relay_worker.shadow_fifo import ShadowFifo
+from mt5relay_worker.state import ConnectionStatus
+from mt5relay_worker.visits import Visits
+
+log = get_logger("health")
+
+HEARTBEATS_UNTIL_EXPIRY = 3
+
+
+@dataclass(slots=True)
+class LastProbe:
+    """What the health check found last, or None before the first."""
+
+    report: ProbeReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSources:
+    """Everybody who knows something about how things are."""
+
+    lease: Lease
+    status: ConnectionStatus
+    breaker: CircuitBreaker
+    manager: MT5ConnectionManager
+    backlog: Backlog
+    costs: Costs
+    shadow: ShadowFifo
+    visits: Visits
+    replies: Replies
+    probe: LastProbe
+    clock: ServerClock
+    started_ms: int
+
+
+async def compose_health(known: HealthSources) -> Health:
+    """Put the health hash together from what is known."""
+    clock, status, breaker = known.clock, known.status, known.breaker
+    metrics = await known.manager.metrics()
+    error = await known.manager.get_last_error()
+    now_ms = clock.now_ms()
+    oldest = known.backlog.oldest()
+    report = known.probe.report
+    retry_at = breaker.retry_at
+    connected = status.state is ConnectionState.CONNECTED
+    return Health(
+        status=status_of(status.state, breaker.state),
+        state=status.state,
+        detail=status.detail,
+        state_since_ms=clock.at_ms(status.since),
+        breaker=breaker.state,
+        breaker_retry_at_ms=None if retry_at is None else clock.at_ms(retry_at),
+        current_account=None if status.current_account is None else str(status.current_account),
+        connection_ok=connected and (report is None or report.connection_ok),
+        auth_ok=None if report is None else report.auth_ok,
+        data_feed_ok=None if report is None else report.data_feed_ok,
+        latency_ms=None if report is None else report.latency_ms,
+        last_error_code=error.code if error else None,
+        last_error_text=str(error) if error else None,
+        last_error_at_ms=(
+            None if metrics.last_failure_at is None else clock.at_ms(metrics.last_failure_at)
+        ),
+        last_success_at_ms=known.replies.tally.last_success_ms,
+        worker_id=known.lease.worker_id,
+        fence=known.lease.fence,
+        started_at_ms=known.started_ms,
+        heartbeat_at_ms=now_ms,
+        version=__version__,
+        terminal_build=metrics.terminal_build,
+        package_version=metrics.package_version,
+        queue_depth=len(known.backlog),
+        oldest_request_age_ms=0 if oldest is None else max(0, now_ms - oldest.arrived_ms),
+        waiting_accounts=known.backlog.accounts,
+        pool_size=metrics.pool_size,
+        pool_limit=metrics.pool_limit,
+        idle_evictions=metrics.idle_evictions,
+        retries=metrics.retries,
+        reconnects=metrics.reconnects,
+        logins=metrics.logins,
+        logins_saved=max(0, known.shadow.logins - metrics.logins),
+        visits=known.visits.tally.visits,
+        requests_total=known.replies.tally.requests,
+        errors_total=known.replies.tally.errors,
+        stale_replies=known.replies.tally.stale,
+        identity_mismatches=metrics.identity_mismatches,
+        fenced_writes=known.lease.fenced_writes,
+        late_vs_fifo_ms=known.shadow.late_ms,
+        switch_p50_ms=known.costs.switch_percentile(0.5),
+        switch_p95_ms=known.costs.switch_percentile(0.95),
+        read_p95_ms=known.costs.read_percentile(0.95),
+        estimated_wait_ms=round(
+            estimated_wait_ms(known.backlog, status.current_account, known.costs, 0)
+        ),
+    )
+
+
+def status_of(state: ConnectionState, breaker: BreakerState) -> Status:
+    """One word for a load balancer."""
+    if state is ConnectionState.ERROR or breaker is BreakerState.OPEN:
+        return Status.DOWN
+    if state is ConnectionState.CONNECTED and breaker is BreakerState.CLOSED:
+        return Status.OK
+    return Status.DEGRADED
+
+
+class Heartbeat:
+    """Beats every `interval` seconds, and at once when something changed."""
+
+    def __init__(
+        self,
+        known: HealthSources,
+        events: EventLog,
+        *,
+        interval: float,
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        self._known = known
+        self._events = events
+        self._interval = interval
+        self._is_stopping = is_stopping
+        self._nudged = anyio.Event()
+
+    def nudge(self) -> None:
+        self._nudged.set()
+
+    async def run(self) -> None:
+        """Beat until the worker stops.
+
+        Raises:
+            LeaseLostError: another worker has the lease, or it could not be renewed in time.
+        """
+        while not self._is_stopping():
+            self._nudged = anyio.Event()
+            try:
+                await self.beat()
+            except RedisError as error:
+                log.warning("heartbeat.redis_unavailable", error=str(error))
+                if self._known.lease.trust_left <= 0:
+                    raise LeaseLostError("the lease could not be renewed in time") from error
+                await anyio.sleep(min(self._interval, 0.5))
+                continue
+            with anyio.move_on_after(self._interval):
+                await self._nudged.wait()
+
+    async def beat(self) -> None:
+        events = self._events.pending()
+        health = await compose_health(self._known)
+        await self._known.lease.heartbeat(
+            encode_health(health),
+            HEARTBEATS_UNTIL_EXPIRY * self._interval,
+            [msgspec.json.encode(event) for event in events],
+        )
+        self._events.published(events)

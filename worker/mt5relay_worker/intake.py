@@ -1,0 +1,152 @@
+"""Reads the request stream, and what an operator commands, in the order of arrival."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import anyio
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from mt5relay_shared.keys import WORKER_CONSUMER, WORKER_GROUP, Keys
+from mt5relay_shared.logs import get_logger
+from mt5relay_shared.redis_client import BLOCK_MS
+from mt5relay_worker.admission import Admission, Entry
+
+log = get_logger("intake")
+
+_COUNT = 512  # entries of one read
+_PAUSE_AFTER_TROUBLE = 0.5  # seconds
+_NON_BLOCKING_PAUSE = 0.02  # seconds; for servers that do not honour BLOCK
+
+
+class Intake:
+    """Owns the connection that blocks. A blocking read is never cancelled: an entry that was sent
+    but not received would stay pending without anybody knowing."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        admission: Admission,
+        obey: Callable[[bytes], Awaitable[None]],
+        *,
+        is_stopping: Callable[[], bool],
+        on_arrival: Callable[[], None],
+    ) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._admission = admission
+        self._obey = obey
+        self._is_stopping = is_stopping
+        self._on_arrival = on_arrival
+        self._last_seen = "0-0"
+
+    async def recover(self, charged: Sequence[str]) -> None:
+        """Take in everything the last worker left pending, before anything new, in order of ids."""
+        await self._redis.delete(self._keys.commands)  # what was commanded of the last worker
+        await self._create_groups()
+        crashes = await self._crashes(charged)
+        cursor, found = "0", 0
+        while entries := await self._read_requests(cursor):
+            await self._settle_deleted(entries)
+            await self._admission.admit([one for one in entries if one.body is not None], crashes)
+            cursor, found = entries[-1].id, found + len(entries)
+        self._last_seen = cursor
+        log.info("intake.recovered", pending=found, charged=list(charged))
+        self._on_arrival()
+
+    async def run(self) -> None:
+        """Read until the worker stops."""
+        while not self._is_stopping():
+            try:
+                await self._read_new()
+            except RedisError as error:
+                await self._after_trouble(error)
+
+    async def _read_new(self) -> None:
+        began = anyio.current_time()
+        streams: dict[Any, Any] = {self._keys.requests: ">", self._keys.commands: ">"}
+        found = await self._redis.xreadgroup(
+            WORKER_GROUP, WORKER_CONSUMER, streams, count=_COUNT, block=BLOCK_MS
+        )
+        if not found:
+            if anyio.current_time() - began < BLOCK_MS / 2000:
+                await anyio.sleep(_NON_BLOCKING_PAUSE)
+            return
+        for command in _entries(found, self._keys.commands):
+            await self._settle_command(command)
+        requests = _entries(found, self._keys.requests)
+        if requests:
+            self._last_seen = requests[-1].id
+            await self._admission.admit(requests)
+            self._on_arrival()
+
+    async def _settle_command(self, command: Entry) -> None:
+        """Commands are not queued up for the next worker: acknowledged first, then obeyed."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.xack(self._keys.commands, WORKER_GROUP, command.id)
+        pipeline.xdel(self._keys.commands, command.id)
+        await pipeline.execute()
+        if command.body is not None:
+            await self._obey(command.body)
+
+    async def _after_trouble(self, error: RedisError) -> None:
+        """Reconnect, and look for entries whose delivery was lost on the way."""
+        log.warning("intake.redis_unavailable", error=str(error))
+        await anyio.sleep(_PAUSE_AFTER_TROUBLE)
+        try:
+            if isinstance(error, ResponseError) and "NOGROUP" in str(error):
+                await self._create_groups()
+            while lost := await self._read_requests(self._last_seen):
+                self._last_seen = lost[-1].id
+                await self._settle_deleted(lost)
+                await self._admission.admit([one for one in lost if one.body is not None])
+                self._on_arrival()
+        except RedisError as again:
+            log.warning("intake.redis_still_unavailable", error=str(again))
+
+    async def _create_groups(self) -> None:
+        """At 0, so that what was added before the first worker ever ran is served too."""
+        for stream in (self._keys.requests, self._keys.commands):
+            try:
+                await self._redis.xgroup_create(stream, WORKER_GROUP, id="0", mkstream=True)
+            except ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+
+    async def _read_requests(self, cursor: str) -> list[Entry]:
+        """Pending entries after `cursor`."""
+        found = await self._redis.xreadgroup(
+            WORKER_GROUP, WORKER_CONSUMER, {self._keys.requests: cursor}, count=_COUNT
+        )
+        return _entries(found, self._keys.requests)
+
+    async def _settle_deleted(self, entries: Sequence[Entry]) -> None:
+        """Somebody deleted the entry itself; nothing is left to answer."""
+        gone = [one.id for one in entries if one.body is None]
+        if gone:
+            await self._redis.xack(self._keys.requests, WORKER_GROUP, *gone)
+            log.warning("intake.deleted_entries", entries=gone)
+
+    async def _crashes(self, charged: Sequence[str]) -> dict[str, int]:
+        if not charged:
+            return {}
+        pipeline = self._redis.pipeline(transaction=False)
+        for request_id in charged:
+            pipeline.hget(self._keys.request(request_id), "crashes")
+        counts = await pipeline.execute()
+        return {name: int(count or 0) for name, count in zip(charged, counts, strict=True)}
+
+
+def _entries(found: Any, stream: str) -> list[Entry]:  # noqa: ANN401 - redis-py's own shape
+    """The entries of one stream; the body is the field `request` or `command`."""
+    rows = (found or {}).get(stream.encode(), [])
+    return [Entry(entry.decode(), _body(fields)) for entry, fields in rows]
+
+
+def _body(fields: dict[bytes, bytes] | None) -> bytes | None:
+    if not fields:
+        return None
+    return fields.get(b"request", fields.get(b"command", b""))

@@ -1,0 +1,180 @@
+"""The lease: who may work for the terminal. Every write goes through it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import stamina
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from mt5relay_shared.keys import Keys
+from mt5relay_shared.logs import get_logger
+from mt5relay_shared.scripts import ACQUIRE, RELEASE, RENEW, Argument, Script
+from mt5relay_worker.server_clock import ServerClock
+
+log = get_logger("lease")
+
+CRASH_MEMORY_MS = 24 * 3_600_000
+EVENTS_KEPT = 10_000
+REDIS_TROUBLE = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
+
+
+class LeaseLostError(Exception):
+    """Somebody else works for the terminal now, or might: stop at once and write nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """The lease is ours. `charged` are the requests that were running when the last holder died."""
+
+    charged: tuple[str, ...]
+
+
+class Lease:
+    """Holds the lease's value and how long it can be trusted.
+
+    The trust window starts when a renewal is *sent*: an answer that took long says nothing about
+    now. A write that Redis refuses is tried again only inside that window.
+    """
+
+    def __init__(
+        self, redis: Redis, keys: Keys, clock: ServerClock, *, worker_id: str, ttl: float
+    ) -> None:
+        self.worker_id = worker_id
+        self.value = ""
+        self.fenced_writes = 0
+        self._redis = redis
+        self._keys = keys
+        self._clock = clock
+        self._ttl = ttl
+        self._nonce = secrets.token_hex(8)
+        self._trusted_until = 0.0
+
+    @property
+    def fence(self) -> int:
+        return int(self.value.rpartition(":")[2])
+
+    @property
+    def trust_left(self) -> float:
+        """Seconds for which nobody else can have the lease; negative when over."""
+        return self._trusted_until - anyio.current_time()
+
+    async def acquire(self, is_stopping: Callable[[], bool]) -> Takeover | None:
+        """Wait until the lease is free and take it; None when the process is to stop first."""
+        waits_for = ""
+        while not is_stopping():
+            try:
+                word, value, extra = await self._try_to_acquire()
+            except REDIS_TROUBLE as error:
+                log.warning("lease.redis_unavailable", error=str(error))
+                await anyio.sleep(1.0)
+                continue
+            if word == "acquired":
+                self.value = value
+                log.info("lease.acquired", fence=self.fence, charged=extra)
+                return Takeover(tuple(str(extra).split()))
+            if waits_for != value:
+                log.info("lease.held_by_another", holder=value.partition(":")[0])
+                waits_for = value
+            await anyio.sleep(min(max(int(extra) / 1000, 0.05), 1.0))
+        return None
+
+    async def _try_to_acquire(self) -> tuple[str, str, str]:
+        began = anyio.current_time()
+        now, word, value, extra = await ACQUIRE.run(
+            self._redis,
+            [self._keys.lease, self._keys.fence, self._keys.running],
+            [
+                self.worker_id,
+                self._nonce,
+                round(self._ttl * 1000),
+                self._keys.request(""),
+                CRASH_MEMORY_MS,
+            ],
+        )
+        self._observe(now, began)
+        return _text(word), _text(value), _text(extra)
+
+    async def heartbeat(
+        self, health: dict[str, str], health_ttl: float, events: Sequence[bytes]
+    ) -> None:
+        """Prolong the lease, publish health, append events.
+
+        Raises:
+            LeaseLostError: another has it.
+            redis.exceptions.RedisError: Redis could not be asked.
+        """
+        began = anyio.current_time()
+        fields = [text for pair in health.items() for text in pair]
+        now, word = await RENEW.run(
+            self._redis,
+            [self._keys.lease, self._keys.health, self._keys.events],
+            [
+                self.value,
+                round(self._ttl * 1000),
+                round(health_ttl * 1000),
+                EVENTS_KEPT,
+                len(events),
+                *events,
+                *fields,
+            ],
+        )
+        if _text(word) == "FENCED":
+            raise self._lost()
+        self._observe(now, began)
+
+    async def write(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]
+    ) -> list[Any]:
+        """Run a script whose first key is the lease and first argument its value.
+
+        All such scripts are idempotent, so what got no answer is sent again while the lease can be
+        trusted.
+
+        Raises:
+            LeaseLostError: the script was fenced off, or the trust window ended first.
+        """
+        try:
+            async for attempt in stamina.retry_context(
+                on=REDIS_TROUBLE,
+                attempts=None,
+                timeout=max(self.trust_left, 0.0),
+                wait_initial=0.05,
+                wait_max=1.0,
+            ):
+                with attempt:
+                    answer: list[Any] = await script.run(
+                        self._redis, [self._keys.lease, *keys], [self.value, *arguments]
+                    )
+        except REDIS_TROUBLE as error:
+            raise LeaseLostError(f"Redis refused {script.name} until the lease ran out") from error
+        if _text(answer[0]) == "FENCED":
+            raise self._lost()
+        return answer
+
+    async def release(self) -> None:
+        """Give it back, so that the next worker need not wait."""
+        await RELEASE.run(self._redis, [self._keys.lease, self._keys.health], [self.value])
+        log.info("lease.released", fence=self.fence)
+
+    def _observe(self, now: int, began: float) -> None:
+        self._clock.observe(now, began, anyio.current_time())
+        self._trusted_until = began + self._ttl
+
+    def _lost(self) -> LeaseLostError:
+        self.fenced_writes += 1
+        return LeaseLostError("another worker holds the lease")
+
+    def __repr__(self) -> str:
+        return f"<Lease {self.worker_id} trusted for {self.trust_left:.1f} s>"
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

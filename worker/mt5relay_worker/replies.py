@@ -1,0 +1,173 @@
+"""Writes to Redis for a visit: what is on the terminal now, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+
+from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.errors import MT5Error
+from mt5relay_shared.keys import WORKER_GROUP, Keys
+from mt5relay_shared.messages import ErrorReply, OkReply, Reply, Request, encode, error_reply
+from mt5relay_shared.scripts import BEGIN, BURY, COMPLETE, Argument
+from mt5relay_shared.snapshots import FIELDS, Snapshot, decode_snapshot
+from mt5relay_worker.connection_manager import Credential
+from mt5relay_worker.lease import Lease
+from mt5relay_worker.server_clock import ServerClock
+
+REPLY_KEPT_MS = 60_000  # past the deadline
+RUNNING_KEPT_MS = 24 * 3_600_000
+REPLY_STREAM_KEPT = 10_000  # entries
+DEAD_KEPT = 1_000  # entries
+_PER_CALL = 500  # replies in one script call, so that other clients of the server are not held up
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A reply and the stream entry that it settles."""
+
+    entry: str
+    request: Request
+    reply: Reply
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counters since the start, for the health hash."""
+
+    requests: int = 0
+    errors: int = 0
+    stale: int = 0
+    last_success_ms: int | None = None
+
+
+class Replies:
+    """Every write but the heartbeat; each raises LeaseLostError once another has taken over."""
+
+    def __init__(
+        self, redis: Redis, lease: Lease, keys: Keys, clock: ServerClock, *, snapshot_ttl: float
+    ) -> None:
+        self.tally = Tally()
+        self._redis = redis
+        self._lease = lease
+        self._keys = keys
+        self._clock = clock
+        self._snapshot_ttl_ms = round(snapshot_ttl * 1000)
+        self._sequence = 0
+
+    async def begin(self, account: AccountId, request_ids: Sequence[str]) -> Credential | None:
+        """Note what goes onto the terminal now; returns the account's credential, if enrolled."""
+        answer = await self._lease.write(
+            BEGIN,
+            [self._keys.running, self._keys.accounts],
+            [str(account), " ".join(request_ids), RUNNING_KEPT_MS],
+        )
+        return Credential(account, answer[1]) if len(answer) > 1 and answer[1] else None
+
+    async def answer(self, answers: Sequence[Answered]) -> None:
+        """Answer requests that are not on the terminal."""
+        for start in range(0, len(answers), _PER_CALL):
+            await self._complete(answers[start : start + _PER_CALL], None, "")
+        self._count(answers)
+
+    async def finish_visit(
+        self, answers: Sequence[Answered], snapshot: Snapshot | None = None
+    ) -> None:
+        """Answer a visit's requests, store its snapshot, and end what `begin` noted."""
+        head, last = answers[:-_PER_CALL], answers[-_PER_CALL:]
+        for start in range(0, len(head), _PER_CALL):
+            await self._complete(head[start : start + _PER_CALL], None, "")
+        await self._complete(last, snapshot, "1")
+        self._count(answers)
+
+    async def _complete(
+        self, answers: Sequence[Answered], snapshot: Snapshot | None, visit_is_over: str
+    ) -> None:
+        keys = [self._keys.requests, self._keys.running]
+        keys.append(self._keys.snapshot(snapshot.account if snapshot else "-"))
+        arguments: list[Argument] = [WORKER_GROUP, self._lease.fence, visit_is_over]
+        arguments += self._snapshot_arguments(snapshot)
+        arguments += [self._snapshot_ttl_ms, REPLY_STREAM_KEPT]
+        now_ms = self._clock.now_ms()
+        for one in answers:
+            keys += [self._keys.request(one.request.id), self._keys.reply(one.request.id)]
+            reply_to = one.request.reply_to
+            arguments += [one.entry, one.request.id, encode(one.reply)]
+            arguments += [self._keys.replies(reply_to) if reply_to else ""]
+            arguments += [max(0, deadline_ms(one.entry, one.request) - now_ms) + REPLY_KEPT_MS]
+        await self._lease.write(COMPLETE, keys, arguments)
+
+    def _snapshot_arguments(self, snapshot: Snapshot | None) -> list[Argument]:
+        if snapshot is None:
+            return ["", 0, 0, ""]
+        self._sequence += 1
+        data = msgspec.json.encode(snapshot.data)
+        return [data, snapshot.as_of_ms, self._sequence, snapshot.synchronized]
+
+    def _count(self, answers: Sequence[Answered]) -> None:
+        self.tally.requests += len(answers)
+        for one in answers:
+            match one.reply:
+                case ErrorReply():
+                    self.tally.errors += 1
+                case OkReply(stale=True):
+                    self.tally.stale += 1
+                case OkReply():
+                    self.tally.last_success_ms = self._clock.now_ms()
+
+    async def bury(
+        self, entry: str, body: bytes, error: MT5Error, request: Request | None, crashes: int = 0
+    ) -> None:
+        """Move an entry to the dead letters; answer it where there is an id to answer to."""
+        reply = error_reply(request or NOBODY, error, self._clock.now_ms())
+        reply_to = request.reply_to if request else None
+        request_id = request.id if request else ""
+        await self._lease.write(
+            BURY,
+            [
+                self._keys.requests,
+                self._keys.dead,
+                self._keys.request(request_id),
+                self._keys.reply(request_id),
+            ],
+            [
+                WORKER_GROUP,
+                entry,
+                body,
+                msgspec.json.encode(reply.error),
+                crashes,
+                DEAD_KEPT,
+                request_id,
+                encode(reply),
+                self._keys.replies(reply_to) if reply_to else "",
+                REPLY_KEPT_MS,
+            ],
+        )
+
+    async def snapshots(self, accounts: Sequence[AccountId]) -> dict[AccountId, Snapshot]:
+        """The stored snapshots of these accounts, in one round trip."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for account in accounts:
+            pipeline.hmget(self._keys.snapshot(account), *FIELDS)
+        found: list[list[Any]] = await pipeline.execute()
+        decoded = (
+            decode_snapshot(account, dict(zip(FIELDS, fields, strict=True)))
+            for account, fields in zip(accounts, found, strict=True)
+        )
+        return {snapshot.account: snapshot for snapshot in decoded if snapshot is not None}
+
+
+NOBODY = Request(id="unknown", account="", operation="")
+
+
+def arrival_ms(entry: str) -> int:
+    """When an entry arrived, in Redis server time: the first half of its id."""
+    return int(entry.partition("-")[0])
+
+
+def deadline_ms(entry: str, request: Request) -> int:
+    return arrival_ms(entry) + request.timeout_ms

@@ -1,0 +1,347 @@
+"""Visits: the loop that takes the oldest waiter's account to the terminal, riders included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import anyio
+import msgspec
+
+from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.errors import (
+    AccountUnknownError,
+    MT5AuthError,
+    MT5CircuitBreakerOpen,
+    MT5Error,
+    Outcome,
+    error_for,
+)
+from mt5relay_shared.logs import get_logger
+from mt5relay_shared.messages import OkReply
+from mt5relay_shared.operations import SNAPSHOT_OPERATIONS, Operation
+from mt5relay_shared.snapshots import Snapshot, SnapshotData
+from mt5relay_worker.backlog import Backlog, Waiting
+from mt5relay_worker.breaker import CircuitBreaker
+from mt5relay_worker.connection_manager import Credential, MT5ConnectionManager
+from mt5relay_worker.costs import Costs
+from mt5relay_worker.fallback import Fallback
+from mt5relay_worker.lockout import Lockout
+from mt5relay_worker.replies import Answered, Replies
+from mt5relay_worker.schedule import Follow, Visit, Wait, next_step
+from mt5relay_worker.server_clock import ServerClock
+from mt5relay_worker.shadow_fifo import ShadowFifo
+from mt5relay_worker.state import ConnectionStatus
+from mt5relay_worker.terminal.protocol import Read, ReadResult, Visited
+
+log = get_logger("visits")
+
+UNTRUSTED_THRESHOLD = 3  # so many accounts in a row with unusable data: it is not them
+
+
+@dataclass(slots=True)
+class VisitTally:
+    """Counters since the start, and when work last flowed (loop seconds)."""
+
+    visits: int = 0
+    last_success_at: float = float("-inf")
+    last_good: Credential | None = None
+    untrusted_in_a_row: set[AccountId] = field(default_factory=set[AccountId])
+
+
+class Visits:
+    """Drives the terminal, one visit at a time.
+
+    A visit's life: plan; begin (noted in Redis, credential fetched); login and reads in one
+    message; riders collected; answers written; outcome counted.
+    """
+
+    def __init__(
+        self,
+        *,
+        backlog: Backlog,
+        costs: Costs,
+        shadow: ShadowFifo,
+        manager: MT5ConnectionManager,
+        status: ConnectionStatus,
+        breaker: CircuitBreaker,
+        lockout: Lockout,
+        replies: Replies,
+        fallback: Fallback,
+        clock: ServerClock,
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        self.tally = VisitTally()
+        self._backlog = backlog
+        self._costs = costs
+        self._shadow = shadow
+        self._manager = manager
+        self._status = status
+        self._breaker = breaker
+        self._lockout = lockout
+        self._replies = replies
+        self._fallback = fallback
+        self._clock = clock
+        self._is_stopping = is_stopping
+        self._wake = anyio.Event()
+        self._tried_before: set[str] = set()
+
+    def wake(self) -> None:
+        """Something arrived, or changed: look again."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Visit until the worker stops."""
+        while not self._is_stopping():
+            self._wake = anyio.Event()
+            if not self._breaker.is_closed:
+                await self._refuse_everybody()
+                await self._wake.wait()
+                continue
+            match next_step(
+                self._backlog, self._status.current_account, self._costs, self._clock.now_ms()
+            ):
+                case Wait():
+                    await self._wake.wait()
+                case Follow(account):
+                    await self._follow(account)
+                case Visit() as visit:
+                    await self._make(visit)
+
+    async def _refuse_everybody(self) -> None:
+        """While the breaker is open nobody keeps a place in the line."""
+        waiting = list(self._backlog)
+        if waiting:
+            retry_after = self._breaker.retry_after(anyio.current_time())
+            error = MT5CircuitBreakerOpen(
+                f"the terminal is down: {self._status.cause}", retry_after=retry_after
+            )
+            await self._fail(waiting, error)
+
+    async def _follow(self, account: AccountId) -> None:
+        """Nobody waits: be where the newest request went, as strict FIFO would be already."""
+        self._backlog.newest_account = None
+        credential = await self._replies.begin(account, [])
+        if credential is not None and not self._cooldown_of(credential):
+            await self._attempt(credential, [])
+        await self._replies.finish_visit([])
+
+    async def _make(self, visit: Visit) -> None:
+        ids = [one.request.id for one in visit.serves]
+        credential = await self._replies.begin(visit.account, ids)
+        if credential is None:
+            unknown = AccountUnknownError(
+                f"no credential is enrolled for {visit.account};"
+                f" add it with `mt5relay accounts add {visit.account}`"
+            )
+            await self._fail(self._backlog.waiting_for(visit.account), unknown)
+            return
+        cooldown = self._cooldown_of(credential)
+        if cooldown > 0:
+            await self._fail(self._backlog.waiting_for(visit.account), _locked_out(cooldown, visit))
+            return
+        reads = _reads_of(visit)
+        began = self._clock.now_ms()
+        visited = await self._attempt(credential, reads)
+        if isinstance(visited, MT5Error):
+            self._shadow.stall(self._clock.now_ms())
+            await self._fail(self._backlog.waiting_for(visit.account), visited)
+        else:
+            await self._answer(visit, visited, began)
+
+    def _cooldown_of(self, credential: Credential) -> float:
+        return self._lockout.remaining(
+            credential.account, credential.fingerprint, anyio.current_time()
+        )
+
+    async def _attempt(self, credential: Credential, reads: Sequence[Read]) -> Visited | MT5Error:
+        """Use the terminal once, and count what came of it."""
+        try:
+            visited = await self._manager.login(credential, reads)
+        except MT5AuthError as refusal:
+            return await self._refused(credential, refusal)
+        except MT5Error as error:
+            self._breaker.record(self._outcome_of(credential, error), str(error), self._now())
+            return error
+        self._lockout.accepted(credential.account)
+        self._breaker.record(Outcome.SUCCESS, f"{credential.account} answered", self._now())
+        self.tally.visits += 1
+        self.tally.last_success_at = self._now()
+        self.tally.last_good = credential
+        self.tally.untrusted_in_a_row.clear()
+        if visited.switched:
+            self._costs.observe_switch(credential.account, visited.switch_ms)
+        return visited
+
+    async def _refused(self, credential: Credential, refusal: MT5Error) -> MT5Error:
+        """A refusal locks the account out, unless so many are refused that it is the terminal."""
+        account, fingerprint = credential.account, credential.fingerprint
+        cooldown = self._lockout.refused(account, fingerprint, self._now())
+        log.warning("account.locked_out", account=str(account), seconds=cooldown)
+        if self._lockout.suspects_terminal and not await self._lets_in_the_last_good_one():
+            self._lockout.acquit_accounts()
+            fault = error_for(
+                "MT5_INIT_FAILED", "the terminal refuses every account", mt5_error=refusal.mt5_error
+            )
+            self._breaker.record(Outcome.FAILURE, str(fault), self._now())
+            return fault
+        self._breaker.record(Outcome.NEUTRAL, str(refusal), self._now())
+        refusal.retry_after = cooldown
+        return refusal
+
+    async def _lets_in_the_last_good_one(self) -> bool:
+        if self.tally.last_good is None:
+            return False
+        try:
+            await self._manager.login(self.tally.last_good)
+        except MT5Error:
+            return False
+        self._lockout.accepted(self.tally.last_good.account)
+        return True
+
+    def _outcome_of(self, credential: Credential, error: MT5Error) -> Outcome:
+        """Unusable data counts against the terminal only when several accounts have it in a row."""
+        if error.code == "MT5_DATA_INVALID":
+            self.tally.untrusted_in_a_row.add(credential.account)
+            if len(self.tally.untrusted_in_a_row) < UNTRUSTED_THRESHOLD:
+                return Outcome.NEUTRAL
+        return error.outcome or Outcome.NEUTRAL
+
+    def _now(self) -> float:
+        return anyio.current_time()
+
+    async def _answer(self, visit: Visit, visited: Visited, began_ms: int) -> None:
+        """Answer everybody whom these reads serve, those who came during the login included."""
+        read_began_ms = began_ms + round(visited.switch_ms)
+        results = dict(zip(_keys_of(visit), visited.results, strict=True))
+        for operation, result in zip(_operations_of(visit), visited.results, strict=True):
+            self._costs.observe_read(operation, result.took_ms)
+        served = [
+            one
+            for one in self._backlog.waiting_for(visit.account)
+            if visit.answers(one) and one.admitted_ms <= read_began_ms
+        ] or list(visit.serves)
+        answers: list[Answered] = []
+        failures: list[tuple[Waiting, MT5Error]] = []
+        for one in served:
+            result = results[_key_of(one)]
+            if result.data is not None:
+                answers.append(_ok(one, result, visited, read_began_ms, self._clock.now_ms()))
+            elif not self._may_try_again(one, result):
+                failures.append((one, _error_of(result)))
+        settled = [*self._settled(served, answers, failures)]
+        for one, error in failures:
+            answers += await self._fallback.answers([one], error)
+        self._backlog.remove(settled)
+        await self._replies.finish_visit(answers, _snapshot_of(visit, visited, read_began_ms))
+        self._measure(settled, visited, results)
+
+    def _settled(
+        self,
+        served: Iterable[Waiting],
+        answers: Iterable[Answered],
+        failures: Iterable[tuple[Waiting, MT5Error]],
+    ) -> list[Waiting]:
+        entries = {one.entry for one in answers} | {one.entry for one, _ in failures}
+        return [one for one in served if one.entry in entries]
+
+    def _may_try_again(self, one: Waiting, result: ReadResult) -> bool:
+        """A failure that may pass is tried once more for those with time left."""
+        error = _error_of(result)
+        has_time = one.deadline_ms > self._clock.now_ms()
+        if not error.retryable or not has_time or one.entry in self._tried_before:
+            return False
+        self._tried_before.add(one.entry)
+        return True
+
+    def _measure(
+        self, settled: Iterable[Waiting], visited: Visited, results: dict[object, ReadResult]
+    ) -> None:
+        now_ms = self._clock.now_ms()
+        for one in settled:
+            self._tried_before.discard(one.entry)
+            switch_ms = (
+                visited.switch_ms if visited.switched else self._costs.switch_ms(one.account)
+            )
+            self._shadow.serve(one.entry, now_ms, switch_ms, results[_key_of(one)].took_ms)
+
+    async def _fail(self, failed: Sequence[Waiting], error: MT5Error) -> None:
+        """Answer requests that the terminal could not serve."""
+        answers = await self._fallback.answers(failed, error)
+        self._backlog.remove(failed)
+        now_ms = self._clock.now_ms()
+        for one in failed:
+            self._tried_before.discard(one.entry)
+            self._shadow.leave(one.entry, now_ms)
+            log.info(
+                "request.failed",
+                request_id=one.request.id,
+                account=str(one.account),
+                code=error.code,
+            )
+        await self._replies.finish_visit(answers)
+
+
+def _locked_out(cooldown: float, visit: Visit) -> MT5AuthError:
+    return MT5AuthError(
+        f"{visit.account} was refused and is cooling down; enrol its new password, or wait",
+        retry_after=cooldown,
+    )
+
+
+def _key_of(one: Waiting) -> object:
+    """What tells one read's result from the others' within a visit."""
+    return one.question.operation if one.is_in_snapshot else one.question
+
+
+def _keys_of(visit: Visit) -> list[object]:
+    shared: tuple[object, ...] = SNAPSHOT_OPERATIONS if visit.reads_snapshot else ()
+    return [*shared, *visit.questions]
+
+
+def _operations_of(visit: Visit) -> list[Operation]:
+    shared = SNAPSHOT_OPERATIONS if visit.reads_snapshot else ()
+    return [*shared, *(question.operation for question in visit.questions)]
+
+
+def _reads_of(visit: Visit) -> list[Read]:
+    shared = SNAPSHOT_OPERATIONS if visit.reads_snapshot else ()
+    return [
+        *(Read(operation) for operation in shared),
+        *(
+            Read(question.operation, msgspec.to_builtins(question.arguments))
+            for question in visit.questions
+        ),
+    ]
+
+
+def _error_of(result: ReadResult) -> MT5Error:
+    return error_for(result.code or "INTERNAL", result.message, mt5_error=result.mt5)
+
+
+def _ok(
+    one: Waiting, result: ReadResult, visited: Visited, read_began_ms: int, now_ms: int
+) -> Answered:
+    reply = OkReply(
+        id=one.request.id,
+        account=str(AccountId(visited.login, visited.server)),
+        operation=one.request.operation,
+        data=msgspec.Raw(result.data or b"null"),
+        as_of_ms=read_began_ms,
+        age_ms=max(0, now_ms - read_began_ms),
+        source="terminal",
+        synchronized=visited.synchronized,
+    )
+    return Answered(one.entry, one.request, reply)
+
+
+def _snapshot_of(visit: Visit, visited: Visited, read_began_ms: int) -> Snapshot | None:
+    """The full read, where each of its parts has data."""
+    if not visit.reads_snapshot:
+        return None
+    parts = [result.data for result in visited.results[: len(SNAPSHOT_OPERATIONS)]]
+    if any(part is None for part in parts):
+        return None
+    info, positions, orders = (msgspec.Raw(part or b"") for part in parts)
+    data = SnapshotData(account_info=info, positions=positions, orders=orders)
+    return Snapshot(visit.account, data, read_began_ms, visited.synchronized)

@@ -1,0 +1,274 @@
+"""One worker for one terminal: builds the parts, starts and stops them in an order it explains."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+import anyio.abc
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from mt5relay_shared.keys import Keys
+from mt5relay_shared.logs import get_logger
+from mt5relay_shared.redis_client import connect
+from mt5relay_shared.sealing import SealingKey
+from mt5relay_worker.admission import Admission
+from mt5relay_worker.backlog import Backlog
+from mt5relay_worker.breaker import BreakerPolicy, CircuitBreaker
+from mt5relay_worker.commands import Commands
+from mt5relay_worker.connection_manager import ConnectionLimits, MT5ConnectionManager
+from mt5relay_worker.costs import Costs
+from mt5relay_worker.event_log import EventLog
+from mt5relay_worker.expiry import Expiry
+from mt5relay_worker.fallback import Fallback
+from mt5relay_worker.health import HealthSources, Heartbeat, LastProbe
+from mt5relay_worker.health_check import HealthCheck
+from mt5relay_worker.intake import Intake
+from mt5relay_worker.lease import Lease, LeaseLostError, Takeover
+from mt5relay_worker.lockout import Lockout, LockoutPolicy
+from mt5relay_worker.replies import Replies
+from mt5relay_worker.retry import RetryPolicy
+from mt5relay_worker.server_clock import ServerClock
+from mt5relay_worker.sessions import SessionPool
+from mt5relay_worker.settings import WorkerSettings
+from mt5relay_worker.shadow_fifo import ShadowFifo
+from mt5relay_worker.state import ConnectionStatus
+from mt5relay_worker.terminal.process import Terminal
+from mt5relay_worker.visits import Visits
+
+log = get_logger("worker")
+
+
+def _jitter() -> float:
+    """A factor for pauses, so that what failed together does not come back together."""
+    return random.uniform(1.0, 1.1)
+
+
+@dataclass(frozen=True)
+class _Agents:
+    """Everything that runs while the lease is held."""
+
+    manager: MT5ConnectionManager
+    heartbeat: Heartbeat
+    intake: Intake
+    visits: Visits
+    expiry: Expiry
+    health_check: HealthCheck
+
+
+class Worker:
+    """Drains one terminal's stream until told to stop, or until it may no longer.
+
+    Order of starting: the lease first, for nothing may be written without it; the heartbeat, so that
+    it is kept; the recovery of what an earlier worker left; then intake, visits, expiry and checks.
+    Order of stopping: no new visit is begun, the one under way is finished, the terminal process
+    ends, and the lease is given back last, when nothing of this worker can write any more. What
+    still waits stays in the stream for the next worker.
+    """
+
+    def __init__(self, settings: WorkerSettings, terminal: Terminal) -> None:
+        self._settings = settings
+        self._terminal = terminal
+        self._keys: Keys = settings.keys
+        self._clock = ServerClock()
+        self._stop_requested = anyio.Event()
+        self._worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+
+    def stop(self) -> None:
+        """Ask for a graceful stop; called on the event loop's thread, any number of times."""
+        self._stop_requested.set()
+
+    def _is_stopping(self) -> bool:
+        return self._stop_requested.is_set()
+
+    async def run(self) -> None:
+        """Work until `stop()`.
+
+        Raises:
+            LeaseLostError: another worker works for this terminal now; exit and be restarted.
+        """
+        url = self._settings.redis_url.get_secret_value()
+        async with _client(url, "mt5relay-worker") as redis, _client(url, "intake") as blocking:
+            lease = Lease(
+                redis,
+                self._keys,
+                self._clock,
+                worker_id=self._worker_id,
+                ttl=self._settings.lease_ttl,
+            )
+            takeover = await lease.acquire(self._is_stopping)
+            if takeover is None:
+                return
+            await _warn_about_eviction(redis)
+            await self._work(redis, blocking, lease, takeover)
+
+    async def _work(self, redis: Redis, blocking: Redis, lease: Lease, takeover: Takeover) -> None:
+        agents = self._build(redis, blocking, lease)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(agents.heartbeat.run)
+                await agents.intake.recover(takeover.charged)
+                for agent in (agents.intake, agents.expiry, agents.visits, agents.health_check):
+                    tasks.start_soon(agent.run)
+                await self._stop_requested.wait()
+                await self._wind_down(agents, tasks)
+        except* LeaseLostError as lost:
+            log.error("worker.lease_lost", reason=str(lost.exceptions[0]))
+            raise LeaseLostError(str(lost.exceptions[0])) from None
+        finally:
+            with anyio.CancelScope(shield=True):
+                await agents.manager.shutdown()
+        await _release(lease)
+
+    async def _wind_down(self, agents: _Agents, tasks: anyio.abc.TaskGroup) -> None:
+        """Let every agent see that it is over; what does not end in time is cancelled."""
+        log.info("worker.stopping")
+        agents.visits.wake()
+        agents.health_check.hurry()
+        agents.heartbeat.nudge()
+        tasks.cancel_scope.deadline = anyio.current_time() + self._settings.shutdown_grace
+
+    def _build(self, redis: Redis, blocking: Redis, lease: Lease) -> _Agents:
+        settings, clock, keys = self._settings, self._clock, self._keys
+        nudges: list[Heartbeat] = []  # the heartbeat needs the events, and they need to nudge it
+        events = EventLog(clock, lambda: [heart.nudge() for heart in nudges].clear())
+        events.lease_changed("held", f"taken by {self._worker_id}")
+        status = ConnectionStatus(anyio.current_time(), events.state_changed)
+        breaker = CircuitBreaker(
+            BreakerPolicy(
+                settings.breaker_failure_threshold,
+                settings.breaker_pause,
+                settings.breaker_longest_pause,
+            ),
+            on_change=events.breaker_changed,
+            jitter=_jitter,
+        )
+        backlog, costs, last_probe = Backlog(), Costs(), LastProbe()
+        shadow = ShadowFifo(costs)
+        replies = Replies(redis, lease, keys, clock, snapshot_ttl=settings.snapshot_ttl)
+        fallback = Fallback(replies, clock)
+        manager = self._manager(redis, status)
+        visits = Visits(
+            backlog=backlog,
+            costs=costs,
+            shadow=shadow,
+            manager=manager,
+            status=status,
+            breaker=breaker,
+            lockout=Lockout(
+                LockoutPolicy(settings.lockout_cooldown, settings.lockout_longest_cooldown)
+            ),
+            replies=replies,
+            fallback=fallback,
+            clock=clock,
+            is_stopping=self._is_stopping,
+        )
+        known = HealthSources(
+            lease=lease,
+            status=status,
+            breaker=breaker,
+            manager=manager,
+            backlog=backlog,
+            costs=costs,
+            shadow=shadow,
+            visits=visits,
+            replies=replies,
+            probe=last_probe,
+            clock=clock,
+            started_ms=clock.now_ms(),
+        )
+        heartbeat = Heartbeat(
+            known, events, interval=settings.heartbeat_interval, is_stopping=self._is_stopping
+        )
+        nudges.append(heartbeat)
+        health_check = HealthCheck(
+            manager,
+            breaker,
+            visits,
+            last_probe,
+            interval=settings.health_check_interval,
+            is_stopping=self._is_stopping,
+        )
+        admission = Admission(
+            backlog,
+            shadow,
+            replies,
+            clock,
+            max_timeout=settings.max_timeout,
+            poison_limit=settings.poison_limit,
+        )
+
+        def wake_everybody() -> None:
+            visits.wake()
+            health_check.hurry()
+
+        return _Agents(
+            manager=manager,
+            heartbeat=heartbeat,
+            intake=Intake(
+                blocking,
+                keys,
+                admission,
+                Commands(breaker, events, wake_everybody=wake_everybody).obey,
+                is_stopping=self._is_stopping,
+                on_arrival=visits.wake,
+            ),
+            visits=visits,
+            expiry=Expiry(backlog, shadow, replies, fallback, clock, is_stopping=self._is_stopping),
+            health_check=health_check,
+        )
+
+    def _manager(self, redis: Redis, status: ConnectionStatus) -> MT5ConnectionManager:
+        settings = self._settings
+
+        async def publish_sealing_key(key: SealingKey) -> None:
+            await redis.set(self._keys.sealing_key, msgspec.json.encode(key))
+
+        return MT5ConnectionManager(
+            self._terminal,
+            status=status,
+            pool=SessionPool(settings.connection_pool_size, settings.connection_idle_timeout),
+            retry=RetryPolicy(
+                settings.connection_retry_limit, settings.connection_retry_delay, jitter=_jitter
+            ),
+            limits=ConnectionLimits(
+                login=settings.connection_timeout,
+                call=settings.call_limit,
+                start=settings.start_limit,
+            ),
+            on_start=publish_sealing_key,
+        )
+
+
+@asynccontextmanager
+async def _client(url: str, name: str) -> AsyncIterator[Redis]:
+    client = connect(url, client_name=name)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+async def _warn_about_eviction(redis: Redis) -> None:
+    """A server that evicts keys under pressure loses requests and replies without a word."""
+    try:
+        policy = (await redis.config_get("maxmemory-policy")).get("maxmemory-policy")
+    except RedisError:  # managed servers forbid the question
+        return
+    if policy not in (None, "noeviction"):
+        log.warning("redis.may_evict", policy=policy, remedy="set maxmemory-policy noeviction")
+
+
+async def _release(lease: Lease) -> None:
+    try:
+        await lease.release()
+    except RedisError as error:
+        log.warning("lease.not_released", error=str(error))  # it expires by itself
