@@ -62,6 +62,8 @@ class Admission:
         answered: list[Answered] = []
         newcomers: list[Waiting] = []
         for entry in entries:
+            if entry.id in self._backlog:  # read again after trouble on the way
+                continue
             waiting = await self._examine(entry, crashes or {}, answered)
             if waiting is not None:
                 newcomers.append(waiting)

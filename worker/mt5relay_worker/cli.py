@@ -22,6 +22,7 @@ from mt5relay_worker.terminal.process import TerminalProcess
 from mt5relay_worker.worker import Worker
 
 EXIT_FAILURE = 1
+EXIT_DEFECT = 70  # EX_SOFTWARE
 EXIT_LEASE_LOST = 75  # EX_TEMPFAIL: start me again
 
 app = App(name="mt5relay-worker", help="Serve one MetaTrader 5 terminal's requests.")
@@ -42,6 +43,9 @@ def run(*, stop_on_eof: Annotated[bool, Parameter(negative=())] = False) -> int:
         asyncio.run(_run(settings, stop_on_eof=stop_on_eof))
     except LeaseLostError:
         return EXIT_LEASE_LOST
+    except Exception:  # the top of the process: say what happened as one structured line
+        log.exception("worker.crashed")
+        return EXIT_DEFECT
     return 0
 
 

@@ -202,9 +202,13 @@ class MT5ConnectionManager:
             MT5Error: every attempt failed. The state is ERROR then.
         """
         async with self._turn:
-            cause = self._last_error or MT5ConnectionError("a reconnect was asked for")
             await self._logged(
-                "reconnect", lambda: self._retrying(self._probe_anew, max_attempts, cause)
+                "reconnect",
+                lambda: self._retrying(
+                    self._probe_anew,
+                    self._retry.delays(max_attempts),
+                    self._failure("a reconnect was asked for"),
+                ),
             )
 
     async def probe(self) -> ProbeReport:
@@ -381,22 +385,24 @@ class MT5ConnectionManager:
         return answer  # type: ignore[return-value]
 
     async def _with_retry(self, attempt: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        if self._status.state is ConnectionState.ERROR:  # given up before: one try is enough
+            return await self._retrying(attempt, [0.0], self._failure("given up before"))
         try:
             return await attempt()
         except MT5Error as error:
             if error.code not in TERMINAL_FAILURES:
                 raise
-            return await self._retrying(attempt, None, error)
+            return await self._retrying(attempt, self._retry.delays(), error)
 
     async def _retrying(
         self,
         attempt: Callable[[], Awaitable[ResultT]],
-        max_attempts: int | None,
+        delays: Iterable[float],
         failure: MT5Error,
     ) -> ResultT:
-        """Try again after each pause, from a terminal that is attached anew."""
+        """Try again after each pause (seconds), from a terminal that is attached anew."""
         self._entered(ConnectionState.RECONNECTING, _detail_of(failure), str(failure))
-        for delay in self._retry.delays(max_attempts):
+        for delay in delays:
             log.info("connection.retry", in_seconds=round(delay, 3), **_fields_of(failure))
             await anyio.sleep(delay)
             self._retries += 1
@@ -413,6 +419,10 @@ class MT5ConnectionManager:
                 return result
         self._entered(ConnectionState.ERROR, _detail_of(failure), str(failure))
         raise failure
+
+    def _failure(self, otherwise: str) -> MT5Error:
+        """What made this necessary, as far as is known."""
+        return self._last_error or MT5ConnectionError(otherwise)
 
     def _entered(self, state: ConnectionState, detail: Detail, cause: str) -> None:
         self._status.move(state, detail, cause, anyio.current_time())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+import anyio
 import msgspec
 
 from mt5relay_shared.logs import get_logger
@@ -34,12 +33,18 @@ class Event(
 
 
 class EventLog:
-    """Collects events, logs each, and calls `nudge` so that they are published soon."""
+    """Collects events, logs each, and wakes whoever publishes them."""
 
-    def __init__(self, clock: ServerClock, nudge: Callable[[], None]) -> None:
+    def __init__(self, clock: ServerClock) -> None:
         self._clock = clock
-        self._nudge = nudge
         self._pending: list[Event] = []
+        self._news = anyio.Event()
+
+    async def wait(self) -> None:
+        """Return when there is something to publish."""
+        if not self._pending:
+            self._news = anyio.Event()
+            await self._news.wait()
 
     def state_changed(self, change: Transition) -> None:
         self._add(
@@ -84,7 +89,7 @@ class EventLog:
         del fields["at_ms"]
         log.info(f"{fields.pop('kind')}.changed", **fields)
         self._pending = [*self._pending[-_MOST_PENDING:], event]
-        self._nudge()
+        self._news.set()
 
     def pending(self) -> list[Event]:
         return list(self._pending)

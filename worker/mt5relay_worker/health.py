@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
@@ -134,25 +133,18 @@ class Heartbeat:
         events: EventLog,
         *,
         interval: float,
-        is_stopping: Callable[[], bool],
     ) -> None:
         self._known = known
         self._events = events
         self._interval = interval
-        self._is_stopping = is_stopping
-        self._nudged = anyio.Event()
-
-    def nudge(self) -> None:
-        self._nudged.set()
 
     async def run(self) -> None:
-        """Beat until the worker stops.
+        """Beat until cancelled, which is when nothing of this worker can write any more.
 
         Raises:
             LeaseLostError: another worker has the lease, or it could not be renewed in time.
         """
-        while not self._is_stopping():
-            self._nudged = anyio.Event()
+        while True:
             try:
                 await self.beat()
             except RedisError as error:
@@ -162,7 +154,7 @@ class Heartbeat:
                 await anyio.sleep(min(self._interval, 0.5))
                 continue
             with anyio.move_on_after(self._interval):
-                await self._nudged.wait()
+                await self._events.wait()
 
     async def beat(self) -> None:
         events = self._events.pending()

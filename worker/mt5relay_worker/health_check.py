@@ -48,12 +48,21 @@ class HealthCheck:
         self._hurry.set()
 
     async def run(self) -> None:
+        await self._start_terminal()
         while not self._is_stopping():
             self._hurry = anyio.Event()
             with anyio.move_on_after(self._nap()):
                 await self._hurry.wait()
             if not self._is_stopping():
                 await self.check()
+
+    async def _start_terminal(self) -> None:
+        """Attach before the first request asks for it."""
+        try:
+            await self._manager.initialize()
+        except MT5Error as failure:
+            self._breaker.record(Outcome.FAILURE, str(failure), anyio.current_time())
+            self._visits.wake()
 
     def _nap(self) -> float:
         if self._breaker.is_closed:
@@ -85,6 +94,7 @@ class HealthCheck:
             await self._manager.reconnect()
         except MT5Error as failure:
             self._breaker.record(Outcome.FAILURE, str(failure), anyio.current_time())
+            self._visits.wake()
 
     async def _try_terminal(self) -> None:
         """The half-open probe: a login to the account that worked last, or a mere start."""

@@ -79,8 +79,8 @@ class Intake:
             await self._settle_command(command)
         requests = _entries(found, self._keys.requests)
         if requests:
-            self._last_seen = requests[-1].id
             await self._admission.admit(requests)
+            self._last_seen = requests[-1].id
             self._on_arrival()
 
     async def _settle_command(self, command: Entry) -> None:
@@ -100,9 +100,9 @@ class Intake:
             if isinstance(error, ResponseError) and "NOGROUP" in str(error):
                 await self._create_groups()
             while lost := await self._read_requests(self._last_seen):
-                self._last_seen = lost[-1].id
                 await self._settle_deleted(lost)
                 await self._admission.admit([one for one in lost if one.body is not None])
+                self._last_seen = lost[-1].id
                 self._on_arrival()
         except RedisError as again:
             log.warning("intake.redis_still_unavailable", error=str(again))

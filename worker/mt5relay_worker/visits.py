@@ -145,7 +145,8 @@ class Visits:
         visited = await self._attempt(credential, reads)
         if isinstance(visited, MT5Error):
             self._shadow.stall(self._clock.now_ms())
-            await self._fail(self._backlog.waiting_for(visit.account), visited)
+            waiting = self._backlog.waiting_for(visit.account)
+            await self._fail([one for one in waiting if not self._spare(one, visited)], visited)
         else:
             await self._answer(visit, visited, began)
 
@@ -216,18 +217,19 @@ class Visits:
         results = dict(zip(_keys_of(visit), visited.results, strict=True))
         for operation, result in zip(_operations_of(visit), visited.results, strict=True):
             self._costs.observe_read(operation, result.took_ms)
+        planned = {one.entry for one in visit.serves}
         served = [
             one
             for one in self._backlog.waiting_for(visit.account)
-            if visit.answers(one) and one.admitted_ms <= read_began_ms
-        ] or list(visit.serves)
+            if one.entry in planned or (visit.answers(one) and one.admitted_ms <= read_began_ms)
+        ]
         answers: list[Answered] = []
         failures: list[tuple[Waiting, MT5Error]] = []
         for one in served:
             result = results[_key_of(one)]
             if result.data is not None:
                 answers.append(_ok(one, result, visited, read_began_ms, self._clock.now_ms()))
-            elif not self._may_try_again(one, result):
+            elif not self._spare(one, _error_of(result)):
                 failures.append((one, _error_of(result)))
         settled = [*self._settled(served, answers, failures)]
         for one, error in failures:
@@ -245,11 +247,11 @@ class Visits:
         entries = {one.entry for one in answers} | {one.entry for one, _ in failures}
         return [one for one in served if one.entry in entries]
 
-    def _may_try_again(self, one: Waiting, result: ReadResult) -> bool:
+    def _spare(self, one: Waiting, error: MT5Error) -> bool:
         """A failure that may pass is tried once more for those with time left."""
-        error = _error_of(result)
         has_time = one.deadline_ms > self._clock.now_ms()
-        if not error.retryable or not has_time or one.entry in self._tried_before:
+        may_pass = error.retryable and self._breaker.is_closed
+        if not (may_pass and has_time) or one.entry in self._tried_before:
             return False
         self._tried_before.add(one.entry)
         return True

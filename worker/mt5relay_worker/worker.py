@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
-import anyio.abc
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -67,8 +66,8 @@ class _Agents:
 class Worker:
     """Drains one terminal's stream until told to stop, or until it may no longer.
 
-    Order of starting: the lease first, for nothing may be written without it; the heartbeat, so that
-    it is kept; the recovery of what an earlier worker left; then intake, visits, expiry and checks.
+    Order of starting: the lease first, for nothing may be written without it; the heartbeat, so
+    that it is kept; the recovery of what an earlier worker left; then everything else.
     Order of stopping: no new visit is begun, the one under way is finished, the terminal process
     ends, and the lease is given back last, when nothing of this worker can write any more. What
     still waits stays in the stream for the next worker.
@@ -113,33 +112,34 @@ class Worker:
     async def _work(self, redis: Redis, blocking: Redis, lease: Lease, takeover: Takeover) -> None:
         agents = self._build(redis, blocking, lease)
         try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(agents.heartbeat.run)
+            async with anyio.create_task_group() as keeping_the_lease:
+                keeping_the_lease.start_soon(agents.heartbeat.run)
                 await agents.intake.recover(takeover.charged)
-                for agent in (agents.intake, agents.expiry, agents.visits, agents.health_check):
-                    tasks.start_soon(agent.run)
-                await self._stop_requested.wait()
-                await self._wind_down(agents, tasks)
+                await self._serve(agents)
+                keeping_the_lease.cancel_scope.cancel()
         except* LeaseLostError as lost:
-            log.error("worker.lease_lost", reason=str(lost.exceptions[0]))
-            raise LeaseLostError(str(lost.exceptions[0])) from None
+            reason = str(_first(lost))
+            log.error("worker.lease_lost", reason=reason)
+            raise LeaseLostError(reason) from None
         finally:
             with anyio.CancelScope(shield=True):
                 await agents.manager.shutdown()
         await _release(lease)
 
-    async def _wind_down(self, agents: _Agents, tasks: anyio.abc.TaskGroup) -> None:
-        """Let every agent see that it is over; what does not end in time is cancelled."""
-        log.info("worker.stopping")
-        agents.visits.wake()
-        agents.health_check.hurry()
-        agents.heartbeat.nudge()
-        tasks.cancel_scope.deadline = anyio.current_time() + self._settings.shutdown_grace
+    async def _serve(self, agents: _Agents) -> None:
+        async with anyio.create_task_group() as serving:
+            for agent in (agents.intake, agents.expiry, agents.visits, agents.health_check):
+                serving.start_soon(agent.run)
+            await self._stop_requested.wait()
+            log.info("worker.stopping")
+            agents.visits.wake()
+            agents.health_check.hurry()
+            grace = self._settings.shutdown_grace  # what has not ended by then is cancelled
+            serving.cancel_scope.deadline = anyio.current_time() + grace
 
     def _build(self, redis: Redis, blocking: Redis, lease: Lease) -> _Agents:
         settings, clock, keys = self._settings, self._clock, self._keys
-        nudges: list[Heartbeat] = []  # the heartbeat needs the events, and they need to nudge it
-        events = EventLog(clock, lambda: [heart.nudge() for heart in nudges].clear())
+        events = EventLog(clock)
         events.lease_changed("held", f"taken by {self._worker_id}")
         status = ConnectionStatus(anyio.current_time(), events.state_changed)
         breaker = CircuitBreaker(
@@ -185,10 +185,6 @@ class Worker:
             clock=clock,
             started_ms=clock.now_ms(),
         )
-        heartbeat = Heartbeat(
-            known, events, interval=settings.heartbeat_interval, is_stopping=self._is_stopping
-        )
-        nudges.append(heartbeat)
         health_check = HealthCheck(
             manager,
             breaker,
@@ -212,7 +208,7 @@ class Worker:
 
         return _Agents(
             manager=manager,
-            heartbeat=heartbeat,
+            heartbeat=Heartbeat(known, events, interval=settings.heartbeat_interval),
             intake=Intake(
                 blocking,
                 keys,
@@ -265,6 +261,13 @@ async def _warn_about_eviction(redis: Redis) -> None:
         return
     if policy not in (None, "noeviction"):
         log.warning("redis.may_evict", policy=policy, remedy="set maxmemory-policy noeviction")
+
+
+def _first(group: BaseExceptionGroup[LeaseLostError]) -> BaseException:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
 
 
 async def _release(lease: Lease) -> None:

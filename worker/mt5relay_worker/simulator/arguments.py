@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NoReturn, TypeVar
 
-from .structures import TradeRequest
-from .surface import Constants, Failure
+from mt5relay_worker.simulator.structures import TradeRequest
+from mt5relay_worker.simulator.surface import Constants, CallError
 
 Value = TypeVar("Value")
 
@@ -40,7 +40,7 @@ class Arguments:
 
     def __init__(self, args: Sequence[object], kwargs: Mapping[str, object], places: int) -> None:
         if len(args) > places:
-            raise Failure(Constants.RES_E_INVALID_PARAMS, "Unnamed arguments not allowed")
+            raise CallError(Constants.RES_E_INVALID_PARAMS, "Unnamed arguments not allowed")
         self._args = args
         self._kwargs = kwargs
 
@@ -85,7 +85,7 @@ class Arguments:
         return self._kwargs.get(name, _ABSENT)
 
     def _refuse(self, name: str, at: int | None) -> NoReturn:
-        raise Failure(Constants.RES_E_INVALID_PARAMS, self._complaint(name, at))
+        raise CallError(Constants.RES_E_INVALID_PARAMS, self._complaint(name, at))
 
     def _complaint(self, name: str, at: int | None) -> str:
         if at is not None and at < len(self._args):
@@ -110,7 +110,7 @@ _ABSENT = _Absent()
 def required(name: str, value: Value | None) -> Value:
     """The value, or -2 for an argument that can't be left out."""
     if value is None:
-        raise Failure(Constants.RES_E_INVALID_PARAMS, f'Invalid "{name}" argument')
+        raise CallError(Constants.RES_E_INVALID_PARAMS, f'Invalid "{name}" argument')
     return value
 
 
@@ -128,17 +128,17 @@ def trade_request(args: Sequence[object], kwargs: Mapping[str, object]) -> Trade
     written in Python can't see that difference, so this passes here.
     """
     if args and kwargs:
-        raise Failure(Constants.RES_E_INVALID_PARAMS, "Unnamed arguments not allowed")
+        raise CallError(Constants.RES_E_INVALID_PARAMS, "Unnamed arguments not allowed")
     given: object = args[0] if args else kwargs
     if len(args) > 1 or not isinstance(given, Mapping):
-        raise Failure(Constants.RES_E_INVALID_PARAMS, "Invalid 1st unnamed argument")
+        raise CallError(Constants.RES_E_INVALID_PARAMS, "Invalid 1st unnamed argument")
     known = {name: given[name] for name in TradeRequest._fields if name in given}
     return _EMPTY_REQUEST._replace(**{name: _field(name, known[name]) for name in known})
 
 
 def _field(name: str, value: object) -> object:
     if not _has_type_of(name, value):
-        raise Failure(Constants.RES_E_INVALID_PARAMS, f'Invalid "{name}" argument')
+        raise CallError(Constants.RES_E_INVALID_PARAMS, f'Invalid "{name}" argument')
     if isinstance(value, int) and name not in _SIGNED:
         return in_range(name, value, 32 if name in _UNSIGNED_32 else 64)
     return value

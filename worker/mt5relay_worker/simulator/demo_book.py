@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Literal
 
-from .book import DEFAULT_SYMBOLS, Account, Book, Order, PendingSide, Position, Server, Symbol
+from mt5relay_worker.simulator.book import DEFAULT_SYMBOLS, Account, Book, Order, PendingSide, Position, Server, Symbol
 
 FIRST_LOGIN = 10_000_001
 DEMO_SERVERS = ("MetaQuotes-Demo", "Example-Live")

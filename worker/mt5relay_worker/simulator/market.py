@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from .book import Symbol
-from .rows import RateRow, TickRow
-from .surface import Constants
-from .structures import Tick
+from mt5relay_worker.simulator.book import Symbol
+from mt5relay_worker.simulator.rows import RateRow, TickRow
+from mt5relay_worker.simulator.surface import Constants
+from mt5relay_worker.simulator.structures import Tick
 
 TICK_SECONDS = 0.5
 SAMPLES_A_BAR = 8

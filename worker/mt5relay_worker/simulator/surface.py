@@ -63,7 +63,7 @@ ERROR_TEXTS: Final = {
 }
 
 
-class TerminalFailure(Exception):
+class CallError(Exception):
     """A call on the terminal failed: what `last_error()` will say of it; caught in terminal.py."""
 
     def __init__(self, code: int, text: str | None = None) -> None:

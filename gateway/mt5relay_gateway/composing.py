@@ -1,0 +1,130 @@
+"""What a caller asks, checked and put into the words of the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypedDict
+
+import msgspec
+
+from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.errors import MT5ValidationError
+from mt5relay_shared.ids import new_request_id
+from mt5relay_shared.messages import (
+    MAX_AGE_MS,
+    MAX_TIMEOUT_MS,
+    GatewayName,
+    Question,
+    Request,
+    RequestId,
+)
+from mt5relay_shared.operations import OPERATIONS
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class AskOptions(TypedDict, total=False):
+    """What every look-up takes beside the question. All times in seconds.
+
+    timeout: how long the answer may take; None or absent: the client's default.
+    max_age: a stored read up to this old answers without the terminal; 0: always ask it.
+    stale_if_error: a stored read up to this old answers instead of a retryable error, marked stale.
+    request_id: makes the request idempotent: the same id with the same question shares one reply.
+    """
+
+    timeout: float | None
+    max_age: float
+    stale_if_error: float
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A checked request and what it means."""
+
+    request: Request
+    question: Question
+
+    @property
+    def is_in_snapshot(self) -> bool:
+        return OPERATIONS[self.question.operation].in_snapshot
+
+
+def compose(
+    operation: str,
+    account: AccountId | str,
+    arguments: Mapping[str, Any] | None,
+    *,
+    default_timeout: float,
+    reply_to: str | None = None,
+    timeout: float | None = None,
+    max_age: float = 0.0,
+    stale_if_error: float = 0.0,
+    request_id: str | None = None,
+) -> Ask:
+    """Check everything a caller gives.
+
+    Raises:
+        MT5ValidationError: naming the parameter and what it should be.
+    """
+    request = Request(
+        id=new_request_id() if request_id is None else check_request_id(request_id),
+        account=str(AccountId.parse(str(account))),
+        operation=operation,
+        arguments=dict(arguments or {}),
+        timeout_ms=timeout_as_ms(default_timeout if timeout is None else timeout),
+        max_age_ms=_age_as_ms("max_age", max_age),
+        stale_if_error_ms=_age_as_ms("stale_if_error", stale_if_error),
+        reply_to=reply_to,
+    )
+    return Ask(request, request.question())
+
+
+def timeout_as_ms(timeout: float) -> int:
+    if not 0 < timeout <= MAX_TIMEOUT_MS / 1000:
+        raise MT5ValidationError(
+            f"timeout: {timeout} s is not above 0 and at most {MAX_TIMEOUT_MS // 1000} s"
+        )
+    return max(1, round(timeout * 1000))
+
+
+def _age_as_ms(parameter: str, age: float) -> int:
+    if not 0 <= age <= MAX_AGE_MS / 1000:
+        raise MT5ValidationError(
+            f"{parameter}: {age} s is not between 0 and {MAX_AGE_MS // 1000} s"
+        )
+    return round(age * 1000)
+
+
+def check_request_id(request_id: str) -> str:
+    return _check_name("request_id", request_id, RequestId)
+
+
+def check_gateway_name(name: str) -> str:
+    return _check_name("name", name, GatewayName)
+
+
+def _check_name(parameter: str, text: str, kind: Any) -> str:  # noqa: ANN401 - an annotated type
+    try:
+        return str(msgspec.convert(text, kind))
+    except msgspec.ValidationError:
+        raise MT5ValidationError(
+            f"{parameter}: {str(text)[:80]!r} is not 1 to 64 letters, digits, dots, dashes or"
+            " underscores that start with a letter or digit"
+        ) from None
+
+
+def broker_time_ms(parameter: str, moment: datetime) -> int:
+    """Read a moment of the broker server's clock: naive, or dressed as UTC like the records.
+
+    Raises:
+        MT5ValidationError: it is in another time zone, so its meaning would be guessed.
+    """
+    if moment.tzinfo is not None and moment.utcoffset() != timedelta(0):
+        raise MT5ValidationError(
+            f"{parameter}: {moment.isoformat()} has a time zone; give the broker server's wall"
+            " clock, naive or with tzinfo=UTC"
+        )
+    return (moment.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)

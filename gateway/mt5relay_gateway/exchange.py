@@ -1,0 +1,58 @@
+"""One request and its one reply, or the deadline."""
+
+from __future__ import annotations
+
+import asyncio
+
+from mt5relay_gateway.batch import CommandBatch, answered_within
+from mt5relay_gateway.inbox import Inbox
+from mt5relay_gateway.submitter import Stored, Submitter
+from mt5relay_shared.errors import DeadlineExceededError
+from mt5relay_shared.keys import Keys
+from mt5relay_shared.messages import Reply, Request, decode_reply
+
+GRACE = 0.25  # seconds past the deadline for a reply that is on its way
+LAST_LOOK_LIMIT = 1.0  # seconds for reading what is stored, in the end
+
+
+class Exchange:
+    """Submits a request and waits until its deadline, by this process's own monotonic clock."""
+
+    def __init__(self, batch: CommandBatch, inbox: Inbox, submitter: Submitter, keys: Keys) -> None:
+        self._batch = batch
+        self._inbox = inbox
+        self._submitter = submitter
+        self._keys = keys
+
+    async def ask(self, request: Request, deadline: float) -> Reply:
+        """Return the reply, which may be an error. `deadline` is by the event loop's clock.
+
+        Raises:
+            DeadlineExceededError: there is none.
+            MT5Error: the request was refused, or Redis can't be reached.
+        """
+        try:
+            async with asyncio.timeout_at(deadline + GRACE):
+                return decode_reply(await self._reply(request, deadline))
+        except TimeoutError:
+            return await self._last_look(request)
+
+    async def _reply(self, request: Request, deadline: float) -> bytes:
+        with self._inbox.expect(request.id) as pushed:
+            match await self._submitter.submit(request, deadline):
+                case Stored(reply):
+                    return reply
+                case _:
+                    return await pushed
+
+    async def _last_look(self, request: Request) -> Reply:
+        """The durable reply may be there although nobody told: a trimmed or lost stream entry."""
+        async with answered_within(LAST_LOOK_LIMIT):
+            body = await self._batch.call("GET", self._keys.reply(request.id))
+        if body is None:
+            raise DeadlineExceededError(
+                f"{request.operation} of {request.account}: no answer within"
+                f" {request.timeout_ms / 1000:g} s",
+                request_id=request.id,
+            )
+        return decode_reply(body)

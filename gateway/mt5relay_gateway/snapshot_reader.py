@@ -1,0 +1,46 @@
+"""Reads stored snapshots together with the server's time, by which their age counts."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+import msgspec
+
+from mt5relay_gateway.batch import CommandBatch
+from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.keys import Keys
+from mt5relay_shared.snapshots import FIELDS, Snapshot, decode_snapshot
+
+
+class FoundSnapshot(NamedTuple):
+    """A snapshot and the Redis server's time when it was read, in epoch milliseconds."""
+
+    snapshot: Snapshot
+    now_ms: int
+
+
+class SnapshotReader:
+    """Reads through the gateway's command connection; never asks the worker."""
+
+    def __init__(self, batch: CommandBatch, keys: Keys) -> None:
+        self._batch = batch
+        self._keys = keys
+
+    async def read(self, account: AccountId) -> FoundSnapshot | None:
+        """The account's snapshot, or None where there is none that can be read.
+
+        Raises:
+            RedisUnavailableError: Redis can't be reached or refuses it.
+        """
+        values, (seconds, microseconds) = await asyncio.gather(
+            self._batch.call("HMGET", self._keys.snapshot(account), *FIELDS),
+            self._batch.call("TIME"),
+        )
+        try:
+            snapshot = decode_snapshot(account, dict(zip(FIELDS, values, strict=True)))
+        except msgspec.DecodeError:  # of a version to come; the next visit writes it anew
+            return None
+        if snapshot is None:
+            return None
+        return FoundSnapshot(snapshot, seconds * 1000 + microseconds // 1000)
