@@ -276,7 +276,6 @@ class MT5ConnectionManager:
         timeout_ms = round(self._limits.login * 1000)
         await self._command(Initialize(timeout_ms), self._limits.start, Initialized)
         self._is_initialized = True
-        self._entered(ConnectionState.CONNECTED, Detail.IDLE, "the terminal is attached")
 
     async def _start_process(self) -> None:
         self._lost()
@@ -344,7 +343,6 @@ class MT5ConnectionManager:
         self._fingerprint = credential.fingerprint
         now = anyio.current_time()
         await self._forget(self._pool.use(credential.account, credential.fingerprint, now))
-        self._entered(ConnectionState.CONNECTED, Detail.IDLE, "a visit went through")
 
     async def _probe(self) -> ProbeReport:
         began = anyio.current_time()
@@ -388,11 +386,13 @@ class MT5ConnectionManager:
         if self._status.state is ConnectionState.ERROR:  # given up before: one try is enough
             return await self._retrying(attempt, [0.0], self._failure("given up before"))
         try:
-            return await attempt()
+            result = await attempt()
         except MT5Error as error:
             if error.code not in TERMINAL_FAILURES:
                 raise
             return await self._retrying(attempt, self._retry.delays(), error)
+        self._entered(ConnectionState.CONNECTED, Detail.IDLE, "the terminal works")
+        return result
 
     async def _retrying(
         self,
@@ -416,6 +416,7 @@ class MT5ConnectionManager:
                 failure = error
             else:
                 self._reconnects += 1
+                self._entered(ConnectionState.CONNECTED, Detail.IDLE, "the terminal works again")
                 return result
         self._entered(ConnectionState.ERROR, _detail_of(failure), str(failure))
         raise failure

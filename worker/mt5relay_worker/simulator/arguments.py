@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import NoReturn, TypeVar
 
 from mt5relay_worker.simulator.structures import TradeRequest
-from mt5relay_worker.simulator.surface import Constants, CallError
+from mt5relay_worker.simulator.surface import CallError, Constants
 
 Value = TypeVar("Value")
 
@@ -51,6 +51,12 @@ class Arguments:
         if not isinstance(value, int):
             self._refuse(name, at)
         return in_range(name, value, bits)
+
+    def integer(self, name: str, at: int | None = None) -> int | None:
+        value = self._find(name, at)
+        if value is _ABSENT:
+            return None
+        return value if isinstance(value, int) else self._refuse(name, at)
 
     def text(self, name: str, at: int | None = None) -> str | None:
         value = self._find(name, at)

@@ -240,9 +240,7 @@ class Ledger:
         """A pending order; ticket and times are given to it here."""
         seconds, msc = self._stamps(at)
         ticket = next(self._tickets)
-        self.orders[ticket] = order._replace(
-            ticket=ticket, time_setup=seconds, time_setup_msc=msc
-        )
+        self.orders[ticket] = order._replace(ticket=ticket, time_setup=seconds, time_setup_msc=msc)
         return ticket
 
     def amend(self, order: TradeOrder) -> None:
@@ -260,7 +258,9 @@ class Ledger:
 
     def _update(self, position: TradePosition, at: float) -> None:
         seconds, msc = self._stamps(at)
-        self.positions[position.ticket] = position._replace(time_update=seconds, time_update_msc=msc)
+        self.positions[position.ticket] = position._replace(
+            time_update=seconds, time_update_msc=msc
+        )
 
     def _record(self, fill: Fill) -> TradeDeal:
         """Enter an execution into the history: a filled order and its deal."""

@@ -6,7 +6,16 @@ import random
 from collections.abc import Sequence
 from typing import Literal
 
-from mt5relay_worker.simulator.book import DEFAULT_SYMBOLS, Account, Book, Order, PendingSide, Position, Server, Symbol
+from mt5relay_worker.simulator.book import (
+    DEFAULT_SYMBOLS,
+    Account,
+    Book,
+    Order,
+    PendingSide,
+    Position,
+    Server,
+    Symbol,
+)
 
 FIRST_LOGIN = 10_000_001
 DEMO_SERVERS = ("MetaQuotes-Demo", "Example-Live")
@@ -21,9 +30,7 @@ _DISTANCES: tuple[tuple[PendingSide, float], ...] = (
 )
 
 
-def generate_book(
-    accounts: int = 25, servers: Sequence[str] = DEMO_SERVERS, seed: int = 0
-) -> Book:
+def generate_book(accounts: int = 25, servers: Sequence[str] = DEMO_SERVERS, seed: int = 0) -> Book:
     """Make up a book: the same arguments give the same book.
 
     Accounts take turns on the servers; logins count up from 10000001. Passwords are invented,
@@ -59,7 +66,8 @@ def _account(rng: random.Random, login: int, server: str) -> Account:
         margin_mode=mode,
         positions=tuple(_position(rng, symbol, balance) for symbol in held),
         orders=tuple(
-            _order(rng, symbol, balance) for symbol in rng.sample(DEFAULT_SYMBOLS, rng.randint(0, 2))
+            _order(rng, symbol, balance)
+            for symbol in rng.sample(DEFAULT_SYMBOLS, rng.randint(0, 2))
         ),
     )
 

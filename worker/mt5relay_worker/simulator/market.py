@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from mt5relay_worker.simulator.book import Symbol
 from mt5relay_worker.simulator.rows import RateRow, TickRow
-from mt5relay_worker.simulator.surface import Constants
 from mt5relay_worker.simulator.structures import Tick
+from mt5relay_worker.simulator.surface import Constants
 
 TICK_SECONDS = 0.5
 SAMPLES_A_BAR = 8

@@ -5,7 +5,7 @@ Times are the broker server's wall clock dressed as UTC, as the package gives th
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 
 class AccountInfo(NamedTuple):
@@ -317,3 +317,8 @@ class TradePosition(NamedTuple):
     symbol: str
     comment: str
     external_id: str
+
+
+def zeros(kind: type[tuple[Any, ...]]) -> list[Any]:
+    """The zero of every field of a structure, to be given to its `_make`."""
+    return [field_type() for field_type in get_type_hints(kind).values()]

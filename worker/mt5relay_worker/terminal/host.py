@@ -21,7 +21,7 @@ from mt5relay_shared.sealing import public_part
 from mt5relay_shared.settings import load_settings_or_exit, stop
 from mt5relay_worker.credentials import read_private_key
 from mt5relay_worker.settings import WorkerSettings
-from mt5relay_worker.simulator import SimulatedMetaTrader5, load_book, load_faults
+from mt5relay_worker.simulator import SimulatedMetaTrader5, load_book
 from mt5relay_worker.terminal.failure import IdentityError, TerminalError
 from mt5relay_worker.terminal.metatrader5 import Binding, MetaTrader5Adapter, load_metatrader5
 from mt5relay_worker.terminal.protocol import (
@@ -150,7 +150,6 @@ def make_binding(settings: WorkerSettings) -> Binding:
         )
     return SimulatedMetaTrader5(
         load_book(settings.simulator_book),
-        faults=load_faults(settings.simulator_faults) if settings.simulator_faults else None,
         faults_file=settings.simulator_faults,
         speed=settings.simulator_speed,
     )

@@ -1,0 +1,49 @@
+"""How commands reach Redis. Errors of redis-py end here, in `CommandBatch`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from mt5relay_gateway.batch import CommandBatch
+from mt5relay_gateway.client import AccountClient
+from mt5relay_gateway.settings import GatewaySettings
+from mt5relay_shared.errors import MT5ValidationError
+from mt5relay_shared.redis_client import connect
+
+
+@contextlib.asynccontextmanager
+async def redis_commands(settings: GatewaySettings) -> AsyncIterator[CommandBatch]:
+    """A connection for plain commands, which raise `RedisUnavailableError`.
+
+    Raises:
+        MT5ValidationError: the URL can't be used.
+    """
+    try:
+        redis = connect(settings.redis_url.get_secret_value(), client_name="mt5relay-cli")
+    except ValueError:  # its text may quote the password
+        raise MT5ValidationError(
+            "setting REDIS_URL: it is not redis://[user:password@]host:port/db, rediss:// or"
+            " unix://; a password with special characters must be percent-encoded"
+        ) from None
+    batch = CommandBatch(redis)
+    try:
+        yield batch
+    finally:
+        await batch.aclose()
+
+
+def account_client(settings: GatewaySettings) -> AccountClient:
+    """A client for look-ups, not opened yet."""
+    return AccountClient(
+        settings.redis_url.get_secret_value(),
+        terminal=settings.terminal_id,
+        key_prefix=settings.key_prefix,
+        timeout=settings.request_timeout,
+        queue_limit=settings.queue_limit,
+    )
+
+
+async def server_time_ms(redis: CommandBatch) -> int:
+    seconds, microseconds = await redis.call("TIME")
+    return int(seconds) * 1000 + int(microseconds) // 1000

@@ -1,0 +1,224 @@
+"""The whole system in real processes: a server, workers with their terminal processes, clients."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mt5relay_gateway import AccountClient
+from mt5relay_gateway.cli.store import StoreServer, running_server
+from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.keys import Keys
+from mt5relay_shared.redis_client import connect
+from mt5relay_shared.sealing import decode_sealing_key, seal
+from mt5relay_shared.secret import Secret
+from redis.asyncio import Redis
+
+START_LIMIT = 20.0  # seconds until a started process must be useful
+
+FAST = {
+    "MT5_CONNECTION_RETRY_DELAY": "0.1",
+    "MT5_HEARTBEAT_INTERVAL": "0.2",
+    "MT5_LEASE_TTL": "1.5",
+    "MT5_BREAKER_PAUSE": "1",
+    "MT5_BREAKER_LONGEST_PAUSE": "4",
+    "MT5_HEALTH_CHECK_INTERVAL": "1",
+    "MT5_SYNC_TIMEOUT": "1",
+    "MT5_LOG_FORMAT": "json",
+    "MT5_LOG_LEVEL": "debug",
+}
+
+
+def password_of(account: AccountId) -> str:
+    return f"Planted-{account.login}-Secret"
+
+
+@dataclass
+class WorkerProcess:
+    """`mt5relay-worker run` as a user starts it."""
+
+    environment: dict[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def start(self) -> WorkerProcess:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mt5relay_worker", "run", "--stop-on-eof"],
+                env={**os.environ, **self.environment},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+            )
+        return self
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The log lines of one event."""
+        lines = (json.loads(line) for line in self.log.read_text().splitlines() if line[:1] == "{")
+        return [line for line in lines if line.get("event") == name]
+
+    def terminal_pid(self) -> int:
+        return int(self.events("terminal.process.started")[-1]["pid"])
+
+    def wait(self, limit: float = 15.0) -> int:
+        return self.process.wait(limit)
+
+    def close_input(self) -> None:
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+        self.close_input()
+
+
+@dataclass
+class System:
+    """One terminal's system on a server of its own."""
+
+    server: StoreServer
+    directory: Path
+    keys: Keys
+    redis: Redis
+    accounts: list[AccountId]
+    workers: list[WorkerProcess] = field(default_factory=list[WorkerProcess])
+
+    @property
+    def faults_file(self) -> Path:
+        return self.directory / "faults.json"
+
+    def set_faults(self, **faults: Any) -> None:
+        """Switch faults of the simulated terminal while it runs."""
+        replacement = self.directory / "faults.new"
+        replacement.write_text(json.dumps({"scale": 0, **faults}))
+        replacement.replace(self.faults_file)
+
+    def start_worker(self, **settings: str) -> WorkerProcess:
+        environment = {
+            **FAST,
+            "REDIS_URL": self.server.url,
+            "MT5_TERMINAL_ID": self.keys.terminal,
+            "MT5_TERMINAL": "simulated",
+            "MT5_SIMULATOR_BOOK": str(self.directory / "book.json"),
+            "MT5_SIMULATOR_FAULTS": str(self.faults_file),
+            "MT5_PRIVATE_KEY_FILE": str(self.directory / "worker.key"),
+            **settings,
+        }
+        worker = WorkerProcess(environment, self.directory / f"worker-{len(self.workers)}.log")
+        self.workers.append(worker)
+        return worker.start()
+
+    async def start(self, **settings: str) -> WorkerProcess:
+        """Start a worker, wait until its terminal is attached, and enrol every account."""
+        worker = self.start_worker(**settings)
+        await self.until_health(state=b"CONNECTED")
+        await self.enrol(self.accounts)
+        return worker
+
+    async def enrol(self, accounts: list[AccountId], password: str | None = None) -> None:
+        key = decode_sealing_key(await self.redis.get(self.keys.sealing_key))
+        for account in accounts:
+            secret = Secret(password or password_of(account))
+            await self.redis.hset(self.keys.accounts, str(account), seal(secret, account, key, 0))
+
+    async def health(self) -> dict[bytes, bytes]:
+        return await self.redis.hgetall(self.keys.health)
+
+    async def until_health(self, **expected: bytes) -> dict[bytes, bytes]:
+        """Wait until the health hash holds these values."""
+        found: dict[bytes, bytes] = {}
+
+        async def holds() -> bool:
+            nonlocal found
+            found = await self.health()
+            return all(found.get(name.encode()) == value for name, value in expected.items())
+
+        await until(holds, lambda: f"health {expected}, found {found}\n{self.tail()}")
+        return found
+
+    async def events(self) -> list[dict[str, Any]]:
+        entries = await self.redis.xrange(self.keys.events)
+        return [json.loads(fields[b"event"]) for _, fields in entries]
+
+    def tail(self) -> str:
+        return "\n".join(worker.log.read_text()[-3000:] for worker in self.workers)
+
+    def client(self, **options: Any) -> AccountClient:
+        return AccountClient(self.server.url, terminal=self.keys.terminal, **options)
+
+
+async def until(
+    holds: Callable[[], Any], explain: Callable[[], str], limit: float = START_LIMIT
+) -> None:
+    """Poll a condition, bounded."""
+    give_up = time.monotonic() + limit
+    while not await holds():
+        if time.monotonic() > give_up:
+            pytest.fail(f"never held: {explain()}")
+        await anyio.sleep(0.02)
+
+
+def write_book(path: Path, accounts: list[AccountId]) -> None:
+    servers = sorted({account.server for account in accounts})
+    book = {
+        "servers": [
+            {"name": name, "company": "Test Broker", "utc_offset_hours": 3} for name in servers
+        ],
+        "accounts": [
+            {
+                "login": account.login,
+                "server": account.server,
+                "password": password_of(account),
+                "name": f"Trader {index}",
+                "currency": "USD",
+                "balance": 1000.0 + index,
+                "leverage": 100,
+                "margin_mode": "hedging",
+                "positions": [{"symbol": "EURUSD", "side": "buy", "volume": 0.1}],
+                "orders": [],
+            }
+            for index, account in enumerate(accounts)
+        ],
+    }
+    path.write_text(json.dumps(book))
+
+
+@pytest.fixture(scope="session")
+def system_server() -> Iterator[StoreServer]:
+    with running_server("--appendonly", "yes", "--appendfsync", "always") as server:
+        yield server
+
+
+@pytest.fixture
+async def system(
+    system_server: StoreServer, keys: Keys, tmp_path: Path
+) -> AsyncIterator[System]:
+    accounts = [
+        AccountId(700_001 + index, ("Alpha-Demo", "Beta-Live")[index % 2]) for index in range(10)
+    ]
+    write_book(tmp_path / "book.json", accounts)
+    subprocess.run(
+        [sys.executable, "-m", "mt5relay_worker", "keygen", "--out", str(tmp_path / "worker.key")],
+        check=True,
+        capture_output=True,
+    )
+    redis = connect(system_server.url, client_name="system-test")
+    built = System(system_server, tmp_path, keys, redis, accounts)
+    built.set_faults()
+    yield built
+    for worker in built.workers:
+        worker.end()
+    with contextlib.suppress(OSError):
+        await redis.aclose()
