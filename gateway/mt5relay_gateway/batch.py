@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -67,7 +67,7 @@ async def answered_within(seconds: float) -> AsyncGenerator[None]:
 
 
 def filled(pipeline: Pipeline, *commands: tuple[Argument, ...]) -> Pipeline:
-    queue: Callable[..., object] = pipeline.execute_command  # nothing to await in a pipeline
+    queue = cast(Any, pipeline).execute_command  # untyped there; in a pipeline it only queues
     for command in commands:
         queue(*command)
     return pipeline

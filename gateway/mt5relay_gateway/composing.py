@@ -19,6 +19,7 @@ from mt5relay_shared.messages import (
     Question,
     Request,
     RequestId,
+    encode,
 )
 from mt5relay_shared.operations import OPERATIONS
 
@@ -79,7 +80,18 @@ def compose(
         stale_if_error_ms=_age_as_ms("stale_if_error", stale_if_error),
         reply_to=reply_to,
     )
-    return Ask(request, request.question())
+    ask = Ask(request, request.question())
+    _check_text(request)
+    return ask
+
+
+def _check_text(request: Request) -> None:
+    try:
+        encode(request)
+    except UnicodeEncodeError:
+        raise MT5ValidationError(
+            f"arguments of {request.operation}: a text holds half a character (a lone surrogate)"
+        ) from None
 
 
 def timeout_as_ms(timeout: float) -> int:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TypeVar, Unpack, get_type_hints
 
 import msgspec
@@ -283,8 +284,12 @@ def _record(
     kind: type[RecordT], changes: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> RecordT:
     """A record that is zero, false or empty in all that is not given."""
-    blank = {name: hint() for name, hint in get_type_hints(kind).items()}
-    return kind(**{**blank, **defaults, **changes})
+    return kind(**{**_blank(kind), **defaults, **changes})
+
+
+@cache
+def _blank(kind: type[Record]) -> Mapping[str, Any]:
+    return {name: hint() for name, hint in get_type_hints(kind).items()}
 
 
 def an_account_info(**changes: Any) -> AccountInfo:  # noqa: ANN401 - any field of the record

@@ -28,7 +28,7 @@ MAX_TIMEOUT_MS = 3_600_000
 MAX_AGE_MS = 7 * 24 * 3_600_000
 MAX_REQUEST_BYTES = 16_384
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # it becomes the end of a key
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*\Z"  # the end of a key; `$` would let a line end in
 
 RequestId = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN, max_length=64)]
 GatewayName = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN, max_length=64)]

@@ -27,6 +27,7 @@ from mt5relay_shared.secret import Secret
 
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _PURPOSE = b"mt5relay/credential/v1\x00"
+_PUBLIC_KEY_BYTES = 32  # of X25519
 _BLOCK = 64  # passwords are padded to a multiple of this, so an envelope does not tell their length
 
 
@@ -83,7 +84,8 @@ def decode_sealing_key(body: bytes) -> SealingKey:
     """
     try:
         key = msgspec.json.decode(body, type=SealingKey)
-        genuine = _fingerprint(base64.b64decode(key.public_key, validate=True)) == key.key_id
+        raw = base64.b64decode(key.public_key, validate=True)
+        genuine = len(raw) == _PUBLIC_KEY_BYTES and _fingerprint(raw) == key.key_id
     except ValueError:
         genuine, key = False, SealingKey("", "")
     if not genuine:

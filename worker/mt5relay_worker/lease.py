@@ -68,22 +68,23 @@ class Lease:
 
     async def acquire(self, is_stopping: Callable[[], bool]) -> Takeover | None:
         """Wait until the lease is free and take it; None when the process is to stop first."""
-        waits_for = ""
+        obstacle = ""
         while not is_stopping():
             try:
                 word, value, extra = await self._try_to_acquire()
             except REDIS_TROUBLE as error:
-                log.warning("lease.redis_unavailable", error=str(error))
-                await anyio.sleep(1.0)
-                continue
-            if word == "acquired":
-                self.value = value
-                log.info("lease.acquired", fence=self.fence, charged=extra)
-                return Takeover(tuple(str(extra).split()))
-            if waits_for != value:
-                log.info("lease.held_by_another", holder=value.partition(":")[0])
-                waits_for = value
-            await anyio.sleep(min(max(int(extra) / 1000, 0.05), 1.0))
+                found, pause = f"Redis: {error}", 1.0
+            else:
+                if word == "acquired":
+                    self.value = value
+                    log.info("lease.acquired", fence=self.fence, charged=extra)
+                    return Takeover(tuple(extra.split()))
+                found = f"held by {value.partition(':')[0]}"
+                pause = min(max(int(extra) / 1000, 0.05), 1.0)
+            if found != obstacle:
+                log.warning("lease.waiting", reason=found)
+                obstacle = found
+            await anyio.sleep(pause)
         return None
 
     async def _try_to_acquire(self) -> tuple[str, str, str]:

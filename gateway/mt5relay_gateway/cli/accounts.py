@@ -1,4 +1,4 @@
-"""`mt5relay accounts`: enrol credentials, sealed so that only the terminal process can read them."""
+"""`mt5relay accounts`: credentials, sealed so that only the terminal process can read them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from mt5relay_gateway.cli.connection import redis_commands
-from mt5relay_gateway.cli.enrolment import Enrolled, Enrolment, check_pin
+from mt5relay_gateway.cli.enrolment import Enrolled, Enrolment, check_credentials, check_pin
 from mt5relay_gateway.cli.exits import CommandError
 from mt5relay_gateway.cli.output import AsJson, print_json, print_view, printable, utc_text
 from mt5relay_gateway.settings import GatewaySettings
-from mt5relay_shared.accounts import MAX_PASSWORD_UNITS, AccountId, check_password
+from mt5relay_shared.accounts import MAX_PASSWORD_UNITS, AccountId
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.sealing import SealingKey
 from mt5relay_shared.secret import Secret
@@ -53,6 +53,7 @@ def add(
     else:
         raise _unpinned(key)
     password = _ask_password(identity) if interactive else _read_line()
+    check_credentials(identity, password)
     asyncio.run(_enrol(settings, identity, password, key))
     print(f"enrolled {identity} for key {key.key_id}")
 
@@ -89,23 +90,18 @@ def _confirm(key: SealingKey) -> None:
 
 def _ask_password(account: AccountId) -> Secret:
     try:
-        return _checked(getpass.getpass(f"Password of {account}: "))
+        return Secret(getpass.getpass(f"Password of {account}: "))
     except EOFError:
-        return _checked("")
+        return Secret("")
 
 
 def _read_line() -> Secret:
-    return _checked(sys.stdin.readline(LONGEST_LINE).rstrip("\r\n"))
-
-
-def _checked(password: str) -> Secret:
-    check_password(password)
-    return Secret(password)
+    return Secret(sys.stdin.readline(LONGEST_LINE).rstrip("\r\n"))
 
 
 @app.command(name="list")
 async def list_accounts(*, as_json: AsJson = False) -> None:
-    """List the enrolled accounts. Passwords can't be shown: only the terminal process opens them."""
+    """List the enrolled accounts; passwords can't be shown."""
     settings = load_settings(GatewaySettings)
     async with redis_commands(settings) as redis:
         enrolled = await Enrolment(redis, settings.keys).all()
@@ -120,10 +116,12 @@ async def list_accounts(*, as_json: AsJson = False) -> None:
 
 def _fields(enrolled: Enrolled) -> dict[str, str | None]:
     envelope = enrolled.envelope
+    if envelope is None:
+        return {"account": enrolled.account, "key_id": None, "sealed_at": None}
     return {
         "account": enrolled.account,
-        "key_id": envelope and envelope.key_id,
-        "sealed_at": envelope and utc_text(envelope.sealed_at_ms),
+        "key_id": envelope.key_id,
+        "sealed_at": utc_text(envelope.sealed_at_ms),
     }
 
 

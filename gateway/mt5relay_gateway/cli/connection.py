@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from mt5relay_gateway.batch import CommandBatch
 from mt5relay_gateway.client import AccountClient
@@ -13,7 +13,7 @@ from mt5relay_shared.redis_client import connect
 
 
 @contextlib.asynccontextmanager
-async def redis_commands(settings: GatewaySettings) -> AsyncIterator[CommandBatch]:
+async def redis_commands(settings: GatewaySettings) -> AsyncGenerator[CommandBatch]:
     """A connection for plain commands, which raise `RedisUnavailableError`.
 
     Raises:

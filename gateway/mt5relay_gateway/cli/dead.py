@@ -1,4 +1,4 @@
-"""`mt5relay dead`: requests that were given up, because they crashed the worker or made no sense."""
+"""`mt5relay dead`: requests given up because they crashed the worker or made no sense."""
 
 from __future__ import annotations
 

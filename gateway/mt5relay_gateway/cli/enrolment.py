@@ -8,7 +8,7 @@ import msgspec
 
 from mt5relay_gateway.batch import CommandBatch
 from mt5relay_gateway.cli.connection import server_time_ms
-from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.accounts import AccountId, check_password
 from mt5relay_shared.errors import AccountUnknownError, MT5StateError, MT5ValidationError
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.sealing import Envelope, SealingKey, decode_sealing_key, seal
@@ -30,20 +30,28 @@ class Enrolment:
         self._redis = redis
         self._keys = keys
 
-    async def published_key(self) -> SealingKey:
+    async def find_key(self) -> SealingKey | None:
         """The key that the worker published. Whoever can write to Redis could have replaced it.
 
         Raises:
-            MT5StateError: there is none.
             MT5ValidationError: what stands there is no key.
         """
         body = await self._redis.call("GET", self._keys.sealing_key)
-        if body is None:
+        return None if body is None else decode_sealing_key(body)
+
+    async def published_key(self) -> SealingKey:
+        """As `find_key`.
+
+        Raises:
+            MT5StateError: there is none.
+        """
+        key = await self.find_key()
+        if key is None:
             raise MT5StateError(
                 f"no worker has published a sealing key for terminal {self._keys.terminal};"
                 " start the worker first"
             )
-        return decode_sealing_key(body)
+        return key
 
     async def add(self, account: AccountId, password: Secret, key: SealingKey) -> None:
         """Seal and store, instead of what was stored before."""
@@ -53,7 +61,10 @@ class Enrolment:
     async def all(self) -> list[Enrolled]:
         found = await self._redis.call("HGETALL", self._keys.accounts)
         return sorted(
-            (Enrolled(name.decode(errors="replace"), _envelope(body)) for name, body in found.items()),
+            (
+                Enrolled(name.decode(errors="replace"), _envelope(body))
+                for name, body in found.items()
+            ),
             key=lambda enrolled: enrolled.account,
         )
 
@@ -65,6 +76,18 @@ class Enrolment:
         """
         if not await self._redis.call("HDEL", self._keys.accounts, str(account)):
             raise AccountUnknownError(f"{account}: no credential is enrolled")
+
+
+def check_credentials(account: AccountId, password: Secret) -> None:
+    """Refuse a password that the terminal could not use, naming the account it is for.
+
+    Raises:
+        MT5ValidationError: without quoting the password.
+    """
+    try:
+        check_password(password.reveal())
+    except MT5ValidationError as error:
+        raise MT5ValidationError(f"{account}: {error}") from None
 
 
 def _envelope(body: bytes) -> Envelope | None:

@@ -15,7 +15,9 @@ BEGINNING = "0-0"
 READ_COUNT = 500
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "from", "target": "to"}):
+class Event(
+    msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "from", "target": "to"}
+):
     """One entry. `at_ms` is Redis server time; what does not apply is None."""
 
     at_ms: int

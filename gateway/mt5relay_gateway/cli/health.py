@@ -51,7 +51,9 @@ async def read_health(redis: CommandBatch, keys: Keys) -> Health | None:
 def _view(health: Health) -> Table:
     table = Table(show_header=False)
     for name in health.__struct_fields__:
-        table.add_row(name.removesuffix("_ms") if name.endswith("_at_ms") else name, _cell(name, health))
+        table.add_row(
+            name.removesuffix("_ms") if name.endswith("_at_ms") else name, _cell(name, health)
+        )
     return table
 
 

@@ -13,7 +13,9 @@ from rich.console import Console, RenderableType
 
 PIPE_WIDTH = 200  # columns; a pipe has none, and tables cut to 80 would lose figures
 
-AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON, one object a line.")]
+AsJson = Annotated[
+    bool, Parameter(name="--json", negative="", help="Print JSON, one object a line.")
+]
 
 
 def console() -> Console:
@@ -27,13 +29,15 @@ def print_view(view: RenderableType) -> None:
 
 
 def print_json(record: object) -> None:
-    """Print one line of ASCII, which every console and pipe can carry, and let the reader have it."""
+    """Print one line of ASCII, which every console and pipe can carry, at once."""
     print(json.dumps(msgspec.to_builtins(record)), flush=True)
 
 
 def printable(text: str) -> str:
     """Foreign text without what would move a terminal's cursor or change its colours."""
-    return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return "".join(
+        char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text
+    )
 
 
 def utc_text(epoch_ms: int) -> str:

@@ -8,9 +8,11 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from mt5relay_gateway.cli.child_processes import CREATION_FLAGS, PROCESS_GROUP
 
 START_LIMIT = 10.0  # seconds
 
@@ -42,7 +44,7 @@ def find_server_program() -> ServerProgram | None:
 class StoreServer:
     """A real server process on a loopback port, with a directory of its own.
 
-    It can be killed and started again on the same port and data, which is what tests of recovery do.
+    It can be killed and started again on the same port and data, as tests of recovery do.
     """
 
     def __init__(
@@ -79,6 +81,8 @@ class StoreServer:
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            process_group=PROCESS_GROUP,
+            creationflags=CREATION_FLAGS,
         )
         self._wait_until_it_answers(self._process)
 
@@ -123,7 +127,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_server(*options: str) -> Iterator[StoreServer]:
+def running_server(*options: str) -> Generator[StoreServer]:
     """Start a server in a temporary directory; stop it and remove the directory afterwards.
 
     Raises:

@@ -92,13 +92,23 @@ def sight_view(terminal: str, now: Sight, before: Sight | None) -> RenderableTyp
         ("status", health.status, "state", f"{health.state} {health.detail}".strip()),
         ("breaker", health.breaker, "account", health.current_account or "-"),
         ("waiting", str(now.waiting), "oldest", _ms(health.oldest_request_age_ms)),
-        ("requests/s", _number(requests_per_second(now, before)), "requests", str(health.requests_total)),
+        (
+            "requests/s",
+            _number(requests_per_second(now, before)),
+            "requests",
+            str(health.requests_total),
+        ),
         ("logins", str(health.logins), "saved", str(health.logins_saved)),
         ("visits", str(health.visits), "sessions", f"{health.pool_size}/{health.pool_limit}"),
         ("switch p50", _ms(health.switch_p50_ms), "switch p95", _ms(health.switch_p95_ms)),
         ("read p95", _ms(health.read_p95_ms), "late vs FIFO", _ms(health.late_vs_fifo_ms)),
         ("errors", str(health.errors_total), "stale replies", str(health.stale_replies)),
-        ("dead letters", str(now.dead), "heartbeat", f"{_ms(now.now_ms - health.heartbeat_at_ms)} ago"),
+        (
+            "dead letters",
+            str(now.dead),
+            "heartbeat",
+            f"{_ms(now.now_ms - health.heartbeat_at_ms)} ago",
+        ),
     ):
         table.add_row(*row)
     return Group(table, Text(_last_error(health)))

@@ -6,9 +6,9 @@ out of the range of its C type raises SystemError; unknown keywords are ignored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TypeVar, cast
 
 from mt5relay_worker.simulator.structures import TradeRequest
 from mt5relay_worker.simulator.surface import CallError, Constants
@@ -138,8 +138,12 @@ def trade_request(args: Sequence[object], kwargs: Mapping[str, object]) -> Trade
     given: object = args[0] if args else kwargs
     if len(args) > 1 or not isinstance(given, Mapping):
         raise CallError(Constants.RES_E_INVALID_PARAMS, "Invalid 1st unnamed argument")
-    known = {name: given[name] for name in TradeRequest._fields if name in given}
-    return _EMPTY_REQUEST._replace(**{name: _field(name, known[name]) for name in known})
+    return TradeRequest._make(_fields(cast("Mapping[str, object]", given)))
+
+
+def _fields(given: Mapping[str, object]) -> Iterator[object]:
+    for name, absent in _EMPTY_REQUEST._asdict().items():
+        yield _field(name, given[name]) if name in given else absent
 
 
 def _field(name: str, value: object) -> object:

@@ -26,7 +26,7 @@ class BookError(ValueError):
 
 
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A trade server. Its wall clock is `utc_offset_hours` ahead of UTC; there is no summer time."""
+    """A trade server; its wall clock is `utc_offset_hours` ahead of UTC, summer and winter."""
 
     name: Name
     company: str = "Simulated Broker Ltd."
@@ -192,9 +192,14 @@ def _contradictions(book: Book) -> Iterator[str]:
         who = f"account {account.login}@{account.server}"
         if account.server not in servers:
             yield f"{who}: field `server` names no server of the book; add it to `servers`"
-        for entry in (*account.positions, *account.orders):
-            if entry.symbol not in symbols:
-                yield f"{who}: field `symbol` is {entry.symbol!r}; add it to `symbols`"
+        for symbol in _symbols_of(account):
+            if symbol not in symbols:
+                yield f"{who}: field `symbol` is {symbol!r}; add it to `symbols`"
+
+
+def _symbols_of(account: Account) -> Iterator[str]:
+    yield from (position.symbol for position in account.positions)
+    yield from (order.symbol for order in account.orders)
 
 
 def _repeated(what: str, names: Iterable[str]) -> Iterator[str]:

@@ -29,6 +29,7 @@ class Machine:
         self,
         broker: Broker,
         faults_file: FaultsFile,
+        *,
         rng: random.Random,
         clock: Callable[[], float],
         sleep: Sleep,
@@ -241,7 +242,9 @@ class Machine:
     def _switch(self, key: AccountKey, access: Access) -> None:
         faults, before = self.faults, self._session
         is_stale = self._happens(faults.stale_login_probability)
-        self._session = begin_session(key, access, before, faults, is_stale, self._clock())
+        self._session = begin_session(
+            key, access, before=before, faults=faults, is_stale=is_stale, now=self._clock()
+        )
         self._saved[key] = access
         if key == before.account:
             return

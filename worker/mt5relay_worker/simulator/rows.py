@@ -18,7 +18,7 @@ class RateRow(NamedTuple):
     spread: int
     real_volume: int
 
-    def __getitem__(self, key: Any) -> Any:  # type: ignore[override]  # noqa: ANN401
+    def __getitem__(self, key: Any) -> Any:  # noqa: ANN401
         return _item(self, key)
 
 
@@ -34,12 +34,14 @@ class TickRow(NamedTuple):
     flags: int
     volume_real: float
 
-    def __getitem__(self, key: Any) -> Any:  # type: ignore[override]  # noqa: ANN401
+    def __getitem__(self, key: Any) -> Any:  # noqa: ANN401
         return _item(self, key)
 
 
 def _item(row: tuple[Any, ...], key: Any) -> Any:  # noqa: ANN401
-    return getattr(row, key) if isinstance(key, str) else tuple.__getitem__(row, key)
+    if isinstance(key, str):
+        return getattr(row, key)
+    return tuple[Any, ...].__getitem__(row, key)
 
 
 class DType(NamedTuple):
@@ -48,13 +50,13 @@ class DType(NamedTuple):
     names: tuple[str, ...]
 
 
-RowT = TypeVar("RowT", RateRow, TickRow)
+RowT = TypeVar("RowT", bound="RateRow | TickRow")
 
 
 class Rows(list[RowT], Generic[RowT]):
     """A list of rows that also gives columns by name, as a structured numpy array does."""
 
-    def __init__(self, kind: type[RowT], rows: Iterable[RowT] = ()) -> None:
+    def __init__(self, kind: type[RowT], rows: Iterable[RowT]) -> None:
         super().__init__(rows)
         self.dtype = DType(kind._fields)
 

@@ -51,7 +51,13 @@ NOBODY = Session()
 
 
 def begin_session(
-    account: AccountKey, access: Access, before: Session, faults: Faults, is_stale: bool, now: float
+    account: AccountKey,
+    access: Access,
+    *,
+    before: Session,
+    faults: Faults,
+    is_stale: bool,
+    now: float,
 ) -> Session:
     """The session that a successful login starts.
 

@@ -46,7 +46,7 @@ def of_group(rows: Iterable[NamedT], group: str | None) -> tuple[NamedT, ...]:
 
 
 def describe(
-    symbol: Symbol, market: Market, at: float, offset: int, currency: str, is_selected: bool
+    symbol: Symbol, market: Market, at: float, *, offset: int, currency: str
 ) -> SymbolInfo:
     """`symbol_info()`. Tick values are in `currency`, the account's."""
     shown = int(at + offset)
@@ -58,8 +58,6 @@ def describe(
     tick_value = symbol.point * symbol.contract_size * rate
     kind = "Forex" if symbol.contract_size == 100_000 else "Metals"
     return _BLANK._replace(
-        select=is_selected,
-        visible=is_selected,
         time=shown,
         digits=symbol.digits,
         spread=market.spread(symbol.name, at),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mt5relay_worker.simulator.broker import (
+from mt5relay_worker.simulator.ledger import (
     BUY,
     SELL,
     Fill,

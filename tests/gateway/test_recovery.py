@@ -1,0 +1,152 @@
+"""What a caller sees when Redis, a connection or the reply stream goes away in between."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from mt5relay_gateway import AccountClient, RedisUnavailableError
+from mt5relay_gateway.cli.store import StoreServer, running_server
+from mt5relay_shared.keys import Keys
+from mt5relay_shared.redis_client import connect
+
+ACCOUNT = "25115284@MetaQuotes-Demo"
+Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
+WorkerAt = Callable[[str, Keys], AbstractAsyncContextManager[Any]]
+
+
+@pytest.fixture
+def durable_server(server: StoreServer) -> Iterator[StoreServer]:
+    """A server of the test's own, that may be killed. Where there is none, `server` skips."""
+    with running_server("--appendonly", "yes", "--appendfsync", "always") as started:
+        yield started
+
+
+async def ask_and_wait_until_seen(
+    client: AccountClient, worker: Any, eventually: Eventually
+) -> asyncio.Task[Any]:
+    worker.stay_silent()
+    asking = asyncio.create_task(client.positions(ACCOUNT, timeout=8))
+
+    async def seen() -> bool:
+        return bool(worker.requests)
+
+    await eventually(seen)
+    return asking
+
+
+async def close_connections(redis: Any, name: str) -> int:
+    closed = [c["id"] for c in await redis.client_list() if name in str(c)]
+    for connection_id in closed:
+        await redis.client_kill_filter(_id=connection_id)
+    return len(closed)
+
+
+async def test_a_reply_stored_while_the_connection_was_lost_is_found(
+    client: AccountClient, worker: Any, redis: Redis, eventually: Eventually
+) -> None:
+    asking = await ask_and_wait_until_seen(client, worker, eventually)
+    await worker.store_reply(worker.ok(worker.requests[0]))
+    assert await close_connections(redis, repr(client).split()[1]) == 2
+    async with asyncio.timeout(4):  # long before the deadline
+        assert (await asking).data[0].ticket == 25115284
+
+
+async def test_a_reply_stored_while_the_reply_stream_was_gone_is_found(
+    client: AccountClient, worker: Any, redis: Redis, keys: Keys, eventually: Eventually
+) -> None:
+    asking = await ask_and_wait_until_seen(client, worker, eventually)
+    stream = keys.replies(repr(client).split()[1])
+    await redis.delete(stream)
+    await worker.store_reply(worker.ok(worker.requests[0]))
+    async with asyncio.timeout(4):
+        assert (await asking).data[0].ticket == 25115284
+    assert 0 < await redis.pttl(stream) <= 60_000
+
+
+async def test_a_server_that_forgot_the_scripts_is_taught_them_again(
+    client: AccountClient, worker: Any, redis: Redis
+) -> None:
+    await redis.script_flush()
+    assert (await client.positions(ACCOUNT)).data[0].ticket == 25115284
+
+
+async def test_many_requests_survive_lost_connections(
+    client: AccountClient, worker: Any, redis: Redis
+) -> None:
+    asking = asyncio.gather(*(client.positions(f"{n}@S", timeout=20) for n in range(1, 301)))
+    for _ in range(3):
+        await asyncio.sleep(0.01)
+        await close_connections(redis, repr(client).split()[1])
+    assert [answer.data[0].ticket for answer in await asking] == list(range(1, 301))
+    assert len(worker.requests) == 300  # none was queued twice
+
+
+async def test_a_request_made_while_redis_is_down_is_queued_when_it_is_back(
+    durable_server: StoreServer, keys: Keys, worker_at: WorkerAt
+) -> None:
+    await hold_lease(durable_server, keys)
+    async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
+        durable_server.kill()
+        asking = asyncio.create_task(client.positions(ACCOUNT, timeout=20))
+        await asyncio.sleep(0.1)
+        durable_server.start()
+        async with worker_at(durable_server.url, keys) as worker:
+            assert (await asking).data[0].ticket == 25115284
+        assert 0 < worker.requests[0].timeout_ms < 20_000  # it promises only the time left
+
+
+async def test_a_queued_request_is_answered_although_redis_was_restarted(
+    durable_server: StoreServer, keys: Keys, worker_at: WorkerAt
+) -> None:
+    await hold_lease(durable_server, keys)
+    async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
+        asking = asyncio.create_task(client.positions(ACCOUNT, timeout=20))
+        await client.submit("positions", ACCOUNT)  # they travel together: both are queued now
+        durable_server.kill()
+        durable_server.start()
+        async with worker_at(durable_server.url, keys):
+            assert (await asking).data[0].ticket == 25115284
+
+
+async def test_redis_that_stays_away_is_reported_at_the_deadline(
+    durable_server: StoreServer, keys: Keys
+) -> None:
+    async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
+        durable_server.kill()
+        with pytest.raises(RedisUnavailableError):
+            await client.positions(ACCOUNT, timeout=0.2, stale_if_error=3600)
+        with pytest.raises(RedisUnavailableError):
+            await client.submit("positions", ACCOUNT, timeout=0.1)
+        with pytest.raises(RedisUnavailableError):
+            await client.account_info(ACCOUNT, max_age=60)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process can't be halted there")
+async def test_redis_that_hangs_does_not_outlast_the_callers_timeout(
+    durable_server: StoreServer, keys: Keys
+) -> None:
+    async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
+        os.kill(durable_server.pid, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(2.5):
+                with pytest.raises(RedisUnavailableError):
+                    await client.positions(ACCOUNT, timeout=0.2)
+                with pytest.raises(RedisUnavailableError):
+                    await client.positions(ACCOUNT, timeout=0.1, max_age=60)
+        finally:
+            os.kill(durable_server.pid, signal.SIGCONT)
+
+
+async def hold_lease(server: StoreServer, keys: Keys) -> None:
+    redis = connect(server.url, client_name="lease")
+    await redis.set(keys.lease, "somebody:n:1")
+    await redis.aclose()

@@ -1,0 +1,110 @@
+"""What every function of the package has in common: how it fails, and what it looks at."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from mt5relay_worker.simulator.arguments import OutOfRangeError
+from mt5relay_worker.simulator.book import Book, Symbol, check_book
+from mt5relay_worker.simulator.broker import Broker
+from mt5relay_worker.simulator.faults import Faults, FaultsFile
+from mt5relay_worker.simulator.ledger import Ledger
+from mt5relay_worker.simulator.machine import Machine
+from mt5relay_worker.simulator.market import Market
+from mt5relay_worker.simulator.session import Session
+from mt5relay_worker.simulator.surface import CallError, Constants
+
+P = ParamSpec("P")
+Found = TypeVar("Found")
+Failed = TypeVar("Failed")
+FaceT = TypeVar("FaceT", bound="Face")
+Call = Callable[Concatenate[FaceT, P], Found]
+
+
+def fails_with(
+    failed: Failed,
+) -> Callable[[Call[FaceT, P, Found]], Call[FaceT, P, Found | Failed]]:
+    """Make a method a function of the package: it returns `failed` and leaves a last error."""
+
+    def decorate(function: Call[FaceT, P, Found]) -> Call[FaceT, P, Found | Failed]:
+        @functools.wraps(function)
+        def call(face: FaceT, /, *args: P.args, **kwargs: P.kwargs) -> Found | Failed:
+            return face.perform(function.__name__, lambda: function(face, *args, **kwargs), failed)
+
+        return call
+
+    return decorate
+
+
+class Face(Constants):
+    """The state behind the functions. Arguments as of `SimulatedMetaTrader5`."""
+
+    def __init__(
+        self,
+        book: Book,
+        *,
+        faults: Faults | None = None,
+        faults_file: Path | None = None,
+        seed: int = 0,
+        speed: float = 1.0,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        check_book(book)
+        self._market = Market(book.symbols, seed)
+        self._broker = Broker(book, self._market, seed)
+        self._machine = Machine(
+            self._broker,
+            FaultsFile(faults_file, faults or Faults()),
+            rng=random.Random(seed),
+            clock=clock,
+            sleep=sleep,
+            pace=1 / speed if speed else 0.0,
+        )
+        self._error = (0, "")
+        self._selected = set(self._market.symbols)
+        self._watched_depths: set[str] = set()
+        self._request_ids = itertools.count(1)
+
+    def __repr__(self) -> str:
+        return f"<SimulatedMetaTrader5 {self._machine!r}, last error {self._error}>"
+
+    def perform(self, name: str, function: Callable[[], Found], failed: Failed) -> Found | Failed:
+        """Make a call and leave its last error; not part of the package's surface."""
+        try:
+            self._machine.enter(name)
+            found = function()
+        except CallError as error:
+            self._error = (error.code, error.text)
+            return failed
+        except OutOfRangeError as error:
+            self._error = (self.RES_E_INVALID_PARAMS, error.text)
+            raise
+        self._error = (self.RES_S_OK, "Success")
+        return found
+
+    def last_error(self) -> tuple[int, str]:
+        """Code and text of the last call; (0, '') before any."""
+        return self._error
+
+    def _session_and_ledger(self) -> tuple[Session, Ledger | None]:
+        session = self._machine.session()
+        if session.account is None:
+            return session, None
+        return session, self._broker.ledger(session.account, self._machine.now())
+
+    def _symbol(self, name: str) -> Symbol:
+        if name not in self._market.symbols:
+            raise CallError(self.RES_E_NOT_FOUND)
+        return self._market.symbols[name]
+
+    def _offset(self) -> int:
+        """The lead of the server's clock over UTC in seconds; 0 where nobody is logged in."""
+        account = self._machine.session().account
+        return self._broker.offset(account[0]) if account else 0
