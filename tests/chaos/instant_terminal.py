@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+
 from mt5relay_shared.records import Tick
 from mt5relay_worker.terminal.protocol import (
     Answer,

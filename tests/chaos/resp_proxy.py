@@ -102,41 +102,36 @@ class RespProxy:
         if self._is_dead:
             writer.transport.abort()
             return
-        upstream_reader, upstream = await asyncio.open_connection("127.0.0.1", self._upstream_port)
-        self._connections |= {writer, upstream}
-        answers = asyncio.create_task(self._relay(upstream_reader, writer))
+        link = await asyncio.open_connection("127.0.0.1", self._upstream_port)
+        self._connections |= {writer, link[1]}
+        answers = asyncio.create_task(_relay_answers(link[0], writer))
         try:
-            await self._relay_commands(reader, upstream)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
+            due = await self._relay_commands(reader, link[1])
             answers.cancel()
-            for one in (writer, upstream):
-                self._connections.discard(one)
-                one.transport.abort()
-
-    async def _relay(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            while data := await source.read(65_536):
-                target.write(data)
-                await target.drain()
-        target.transport.abort()
-
-    async def _relay_commands(
-        self, reader: asyncio.StreamReader, upstream: asyncio.StreamWriter
-    ) -> None:
-        while not self._is_dead:
-            raw, parts = await _read_command(reader)
-            if not self._is_due(parts):
-                upstream.write(raw)
-                continue
-            self.has_cut = True
+            await asyncio.wait([answers])
             if self._cut is not Cut.BEFORE:
-                await self._run_unanswered(raw)
+                await _run_unanswered(due, *link)
             if self._cut is Cut.KILL:
                 self.kill()
                 self.on_kill()
-            return
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # either end is gone
+        finally:
+            answers.cancel()
+            for one in (writer, link[1]):
+                self._connections.discard(one)
+                one.transport.abort()
+
+    async def _relay_commands(
+        self, reader: asyncio.StreamReader, upstream: asyncio.StreamWriter
+    ) -> bytes:
+        """Pass on what is said, up to the command that is due; returns that one."""
+        while True:
+            raw, parts = await _read_command(reader)
+            if self._is_due(parts):
+                self.has_cut = True
+                return raw
+            upstream.write(raw)
 
     def _is_due(self, parts: list[bytes]) -> bool:
         name = command_name(parts)
@@ -145,14 +140,31 @@ class RespProxy:
         self.steps.append(step)
         return step == self._cut_at and not self.has_cut
 
-    async def _run_unanswered(self, raw: bytes) -> None:
-        """Run a command on a connection of its own, so that it is done before anything breaks."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._upstream_port)
-        writer.write(raw)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.5):  # longer than any BLOCK
-                await reader.read(65_536)
-        writer.transport.abort()
+
+async def _relay_answers(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await source.read(65_536):
+            target.write(data)
+            await target.drain()
+    target.transport.abort()
+
+
+async def _run_unanswered(
+    raw: bytes, reader: asyncio.StreamReader, upstream: asyncio.StreamWriter
+) -> None:
+    """Have the server run it, and all before it, before anything breaks.
+
+    Inside a transaction the echo is only queued: then the half transaction is what gets lost.
+    """
+    upstream.write(raw + b"*2\r\n$4\r\nECHO\r\n$8\r\nit-is-so\r\n")
+    answer = b""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1.5):  # longer than any BLOCK
+            while not answer.endswith((b"it-is-so\r\n", b"+QUEUED\r\n+QUEUED\r\n")):
+                data = await reader.read(65_536)
+                if not data:
+                    return
+                answer += data
 
 
 async def _read_command(reader: asyncio.StreamReader) -> tuple[bytes, list[bytes]]:

@@ -15,6 +15,8 @@ from typing import Any
 
 import anyio
 import pytest
+from redis.asyncio import Redis
+
 from mt5relay_gateway import AccountClient
 from mt5relay_gateway.cli.store import StoreServer, running_server
 from mt5relay_shared.accounts import AccountId
@@ -22,7 +24,6 @@ from mt5relay_shared.keys import Keys
 from mt5relay_shared.redis_client import connect
 from mt5relay_shared.sealing import decode_sealing_key, seal
 from mt5relay_shared.secret import Secret
-from redis.asyncio import Redis
 
 START_LIMIT = 20.0  # seconds until a started process must be useful
 
@@ -202,18 +203,13 @@ def system_server() -> Iterator[StoreServer]:
 
 
 @pytest.fixture
-async def system(
-    system_server: StoreServer, keys: Keys, tmp_path: Path
-) -> AsyncIterator[System]:
+async def system(system_server: StoreServer, keys: Keys, tmp_path: Path) -> AsyncIterator[System]:
     accounts = [
         AccountId(700_001 + index, ("Alpha-Demo", "Beta-Live")[index % 2]) for index in range(10)
     ]
     write_book(tmp_path / "book.json", accounts)
-    subprocess.run(
-        [sys.executable, "-m", "mt5relay_worker", "keygen", "--out", str(tmp_path / "worker.key")],
-        check=True,
-        capture_output=True,
-    )
+    keygen = [sys.executable, "-m", "mt5relay_worker", "keygen"]
+    await anyio.run_process([*keygen, "--out", str(tmp_path / "worker.key")])
     redis = connect(system_server.url, client_name="system-test")
     built = System(system_server, tmp_path, keys, redis, accounts)
     built.set_faults()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+
 from mt5relay_shared.errors import AccountUnknownError, MT5AuthError, NotFoundError
 from mt5relay_shared.records import AccountInfo
 

@@ -84,6 +84,7 @@ class FakeTerminal:
         self.accounts: dict[AccountId, FakeAccount] = {}
         self.unsealed: set[AccountId] = set()
         self.logged_in: AccountId | None = None
+        self._fingerprint = ""
         self.broker_connected = True
         self.trade_allowed = True
         self.answers_as: AccountId | None = None
@@ -134,9 +135,7 @@ class FakeTerminal:
     @property
     def visits(self) -> list[AccountId]:
         """The accounts that it was asked to be on, in order."""
-        return [
-            AccountId(one.login, one.server) for one in self.commands if isinstance(one, Visit)
-        ]
+        return [AccountId(one.login, one.server) for one in self.commands if isinstance(one, Visit)]
 
     @property
     def asked(self) -> list[str]:
@@ -204,13 +203,13 @@ class FakeTerminal:
     async def _visit(self, visit: Visit) -> Answer:
         account = AccountId(visit.login, visit.server)
         known, began = self.accounts[account], anyio.current_time()
-        switched = self.logged_in != account
+        switched = (self.logged_in, self._fingerprint) != (account, visit.fingerprint)
         if switched:
             self.logged_in = None
             await self._take(self.switch_seconds, self.at_switch)
             if refusal := self._refusal(known, visit.envelope):
                 return refusal
-            self.logged_in = account
+            self.logged_in, self._fingerprint = account, visit.fingerprint
         self.unsealed.add(account)
         switch_ms = (anyio.current_time() - began) * 1000
         await self._take(self.read_seconds, self.at_read)

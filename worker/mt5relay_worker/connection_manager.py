@@ -301,6 +301,7 @@ class MT5ConnectionManager:
             )
         except MT5Error as error:
             self._status.current_account = None
+            self._pool.forget(credential.account)  # as the terminal process did
             if error.code != "MT5_AUTH_FAILED":
                 raise
             visited = await self._try_refused_once_more(credential, reads, error)
@@ -389,6 +390,8 @@ class MT5ConnectionManager:
             result = await attempt()
         except MT5Error as error:
             if error.code not in TERMINAL_FAILURES:
+                if self._is_ready:
+                    self._entered(ConnectionState.CONNECTED, Detail.IDLE, "the terminal answers")
                 raise
             return await self._retrying(attempt, self._retry.delays(), error)
         self._entered(ConnectionState.CONNECTED, Detail.IDLE, "the terminal works")

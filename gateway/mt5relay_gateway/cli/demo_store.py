@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from pydantic import SecretStr
+from redis import Redis
 
 from mt5relay_gateway.cli.store import NoStoreError, free_port, running_server
 from mt5relay_gateway.settings import GatewaySettings
+from mt5relay_shared.scripts import ACQUIRE, BEGIN, BURY, COMPLETE, RELEASE, RENEW, SUBMIT
 
 
 class Owner(Enum):
@@ -72,8 +74,16 @@ def imitated_server() -> Generator[str]:
     thread = threading.Thread(target=server.serve_forever, name="demo-store", daemon=True)
     thread.start()
     try:
+        _load_scripts(port)
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _load_scripts(port: int) -> None:
+    """The imitation hangs up after every error, so nobody could ask for a script by its source."""
+    with Redis("127.0.0.1", port) as redis:
+        for script in (SUBMIT, BEGIN, COMPLETE, ACQUIRE, RENEW, RELEASE, BURY):
+            redis.script_load(script.source)

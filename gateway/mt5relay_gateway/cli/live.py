@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -71,7 +70,7 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
 
 
 def _updated(row: Row, answer: Answer[Any], latency: float) -> Row:
-    source = f"{answer.source}, stale" if answer.stale else answer.source
+    source = "stale" if answer.stale else answer.source
     row = replace(row, source=source, as_of=answer.as_of, latency=latency)
     if isinstance(answer.data, AccountInfo):
         info = answer.data
@@ -101,8 +100,8 @@ def _header(board: Board, health: Health | None) -> Text:
 
 
 def _table(board: Board, now: datetime) -> Table:
-    table = Table(Column("account", no_wrap=True), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("balance", "equity", "", "positions"):
+    table = Table(Column("account", no_wrap=True), box=None, padding=(0, 1, 0, 0))
+    for column in ("balance", "equity", "", "open"):
         table.add_column(column, justify="right")
     table.add_column("source")
     for column in ("age", "latency"):

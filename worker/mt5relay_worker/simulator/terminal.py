@@ -209,7 +209,7 @@ class SimulatedMetaTrader5(MarketCalls):
     def history_deals_get(
         self, /, *args: object, **kwargs: object
     ) -> tuple[structures.TradeDeal, ...]:
-        """`history_deals_get(date_from, date_to, group=)`, or by `ticket=` (of order), `position=`."""
+        """`history_deals_get(date_from, date_to, group=)`; `ticket=` of an order; `position=`."""
         given = Arguments(args, kwargs, places=2)
         ticket, position = given.unsigned("ticket"), given.unsigned("position")
         if ticket is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.logs import configure_logs, get_logger
 from mt5relay_shared.sealing import public_part
+from mt5relay_shared.secret import Secret
 from mt5relay_shared.settings import load_settings_or_exit, stop
 from mt5relay_worker.credentials import read_private_key
 from mt5relay_worker.settings import WorkerSettings
@@ -107,6 +109,13 @@ class TerminalHost:
     def _visit(self, visit: Visit) -> Visited:
         account = AccountId(visit.login, visit.server)
         password = self._vault.password(account, visit.fingerprint, visit.envelope)
+        try:
+            return self._log_in_and_read(account, password, visit)
+        except TerminalError:
+            self._vault.forget([account])  # it is in no session: nobody would say so later
+            raise
+
+    def _log_in_and_read(self, account: AccountId, password: Secret, visit: Visit) -> Visited:
         began = self._switch.now()
         switched = not self._switch.is_on(account, visit.fingerprint)
         if switched:
@@ -130,13 +139,22 @@ class TerminalHost:
 
 
 def read_frames(stream: BinaryIO, deliver: Callable[[Command | None], None]) -> None:
-    """Read commands until the pipe closes; then deliver None, once."""
-    while True:
-        prefix = stream.read(LENGTH_BYTES)
-        if len(prefix) < LENGTH_BYTES:
-            deliver(None)
-            return
-        deliver(command_decoder.decode(stream.read(frame_length(prefix))))
+    """Read commands until the pipe closes or can't be understood; then deliver None, once."""
+    try:
+        while (command := _read_frame(stream)) is not None:
+            deliver(command)
+    finally:
+        deliver(None)
+
+
+def _read_frame(stream: BinaryIO) -> Command | None:
+    """The next command, or None where the pipe closed, be it in the middle of one."""
+    prefix = stream.read(LENGTH_BYTES)
+    if len(prefix) < LENGTH_BYTES:
+        return None
+    length = frame_length(prefix)
+    body = stream.read(length)
+    return command_decoder.decode(body) if len(body) == length else None
 
 
 def make_binding(settings: WorkerSettings) -> Binding:
@@ -171,6 +189,7 @@ def make_host(settings: WorkerSettings, binding: Binding) -> tuple[TerminalHost,
 
 
 def main() -> None:
+    _leave_interrupts_to_the_worker()
     settings = load_settings_or_exit(WorkerSettings)
     configure_logs(settings.log_format, settings.log_level)
     pipe_in, pipe_out = sys.stdin.buffer, sys.stdout.buffer
@@ -180,6 +199,13 @@ def main() -> None:
     except (MT5ValidationError, TerminalError) as error:
         stop(f"terminal process: {error}")
     serve(host, hello, pipe_in, pipe_out, gone=lambda: os._exit(0))
+
+
+def _leave_interrupts_to_the_worker() -> None:
+    """Ctrl-C reaches every process of a console; the visit under way is the worker's to finish."""
+    for name in ("SIGINT", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def serve(

@@ -46,6 +46,7 @@ AUTH_FAILED = -6
 INIT_FAILED = -10003
 LINK_ERRORS = frozenset({-10001, -10002, -10004})
 TIMEOUT = -10005
+LATEST_DATE = 2**31 - 1  # seconds; a later one raises SystemError after the request has gone out
 
 RecordT = TypeVar("RecordT", bound=Record)
 
@@ -174,7 +175,7 @@ class MetaTrader5Adapter:
             if why.code in LINK_ERRORS:
                 raise self._explained("account_info", why)
             return None
-        if found.login == 0:
+        if found.login == 0 or not found.server:
             return None
         return AccountId(int(found.login), str(found.server))
 
@@ -240,7 +241,7 @@ class MetaTrader5Adapter:
 
     def _history(self, operation: Operation, span: HistoryArguments) -> list[Any]:
         # Whole seconds: datetimes would be read as UTC or as local time, by the package's version.
-        since, until = span.from_ms // 1000, -(-span.to_ms // 1000)
+        since, until = span.from_ms // 1000, min(-(-span.to_ms // 1000), LATEST_DATE)
         if operation is Operation.DEALS:
             call = self._binding.history_deals_get
             return _records(TradeDeal, self._ask("deals", lambda: call(since, until)))

@@ -87,17 +87,15 @@ class TerminalProcess:
 
     async def ask(self, command: Command, limit: float) -> Answer:
         process = self._process
-        if process is None or process.returncode is not None or process.stdin is None:
+        if process is None or process.returncode is not None:
             raise MT5ConnectionError("the terminal process is not running")
-        with contextlib.suppress(ConnectionError):  # the missing answer says it better
-            process.stdin.write(frame(command))
-            await process.stdin.drain()
-        return await self._answer(process, limit)
+        return await self._answer(process, limit, frame(command))
 
-    async def _answer(self, process: Process, limit: float) -> Answer:
+    async def _answer(self, process: Process, limit: float, question: bytes = b"") -> Answer:
         answered = False
         try:
             async with asyncio.timeout(limit):
+                await _write(process, question)
                 answer = await _read_frame(process)
             answered = True
             return answer
@@ -131,6 +129,13 @@ class TerminalProcess:
 
     def __repr__(self) -> str:
         return f"<TerminalProcess pid={self.pid}>"
+
+
+async def _write(process: Process, question: bytes) -> None:
+    assert process.stdin is not None  # noqa: S101 - it was started with a pipe
+    with contextlib.suppress(ConnectionError):  # the missing answer says it better
+        process.stdin.write(question)
+        await process.stdin.drain()
 
 
 async def _read_frame(process: Process) -> Answer:

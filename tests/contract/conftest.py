@@ -1,0 +1,254 @@
+"""One terminal's keys and both sides' steps on them, on a real server and on fakeredis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from fakeredis import FakeServer
+from fakeredis.aioredis import FakeAsyncRedisConnection
+from redis.asyncio import ConnectionPool, Redis
+
+from mt5relay_shared.keys import WORKER_CONSUMER, WORKER_GROUP, Keys
+from mt5relay_shared.redis_client import connect
+from mt5relay_shared.scripts import ACQUIRE, BEGIN, BURY, COMPLETE, RELEASE, RENEW, SUBMIT
+
+MINUTE_MS = 60_000
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request as a gateway submits it; the contract does not look into `body`."""
+
+    id: str = "r1"
+    fingerprint: str = "asks-this"
+    body: str = '{"v":1}'
+    gateway: str = ""
+    timeout_ms: int = 10_000
+    queue_limit: int = 0
+    marker_outlives_ms: int = 5_000
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A reply as a worker writes it."""
+
+    entry: bytes
+    id: str = "r1"
+    reply: str = '{"status":"ok"}'
+    gateway: str = ""
+    expiry_ms: int = MINUTE_MS
+
+
+@dataclass(frozen=True)
+class Read:
+    """A full read as a worker stores it."""
+
+    data: str = "{}"
+    as_of_ms: int = 1
+    sequence: int = 1
+    synchronized: str = "confirmed"
+
+
+NO_READ = Read(data="", as_of_ms=0, sequence=0, synchronized="")
+
+
+class Relay:
+    """Both sides of one terminal, one script at a time."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self.redis = redis
+        self.keys = keys
+        self.lease = ""
+
+    def stream(self, gateway: str) -> str:
+        return self.keys.replies(gateway) if gateway else ""
+
+    # The gateway's side.
+
+    async def submit(self, ask: Ask) -> list[Any]:
+        keys = self.keys
+        answer: list[Any] = await SUBMIT.run(
+            self.redis,
+            [
+                *(keys.requests, keys.request(ask.id), keys.reply(ask.id)),
+                *(keys.lease, keys.health),
+            ],
+            [
+                *(ask.id, ask.fingerprint, ask.body, self.stream(ask.gateway)),
+                *(ask.timeout_ms, ask.queue_limit, ask.marker_outlives_ms),
+            ],
+        )
+        return answer[1:]
+
+    async def listen(self, gateway: str) -> None:
+        """A gateway creates its own reply stream before its first request."""
+        await self.redis.xadd(self.stream(gateway), {"hello": "1"})
+
+    async def heard(self, gateway: str) -> list[dict[bytes, bytes]]:
+        """What was pushed to a gateway, entry by entry."""
+        entries = await self.redis.xrange(self.stream(gateway))
+        return [fields for _, fields in entries if b"hello" not in fields]
+
+    # The worker's side.
+
+    async def acquire(
+        self, worker: str = "w1", nonce: str = "n1", *, ttl_ms: int = MINUTE_MS
+    ) -> list[Any]:
+        keys = self.keys
+        answer: list[Any] = await ACQUIRE.run(
+            self.redis,
+            [keys.lease, keys.fence, keys.running],
+            [worker, nonce, ttl_ms, keys.request(""), MINUTE_MS],
+        )
+        if answer[1] == b"acquired":
+            self.lease = answer[2].decode()
+        return answer[1:]
+
+    async def expire_lease(self) -> None:
+        """As if the holder had been silent for too long."""
+        await self.redis.delete(self.keys.lease)
+
+    async def lose_lease(self) -> str:
+        """Another worker takes over; returns the lease that is worth nothing now."""
+        lost = self.lease
+        await self.expire_lease()
+        await self.acquire("w2", "n2")
+        return lost
+
+    async def renew(
+        self, *, events: Sequence[str] = (), health: dict[str, str] | None = None
+    ) -> bytes:
+        fields = [text for pair in (health or {}).items() for text in pair]
+        answer: list[Any] = await RENEW.run(
+            self.redis,
+            [self.keys.lease, self.keys.health, self.keys.events],
+            [self.lease, 2 * MINUTE_MS, MINUTE_MS, 100, len(events), *events, *fields],
+        )
+        return bytes(answer[1])
+
+    async def release(self) -> int:
+        return int(
+            await RELEASE.run(self.redis, [self.keys.lease, self.keys.health], [self.lease])
+        )
+
+    async def begin(self, account: str = "1@Demo", ids: str = "r1") -> list[Any]:
+        keys = self.keys
+        answer: list[Any] = await BEGIN.run(
+            self.redis,
+            [keys.lease, keys.running, keys.accounts],
+            [self.lease, account, ids, MINUTE_MS],
+        )
+        return answer
+
+    async def deliver(self) -> list[bytes]:
+        """Read what is new, as the one consumer; returns the entries' ids."""
+        await self.group()
+        read = await self.redis.execute_command(
+            *("XREADGROUP", "GROUP", WORKER_GROUP, WORKER_CONSUMER),
+            *("STREAMS", self.keys.requests, ">"),
+        )
+        entries = (read or {}).get(self.keys.requests.encode(), [])
+        flat = entries[0] if entries and isinstance(entries[0], list) else entries
+        return [entry[0] for entry in flat]
+
+    async def group(self) -> None:
+        if not await self.redis.exists(self.keys.requests) or not await self.redis.xinfo_groups(
+            self.keys.requests
+        ):
+            await self.redis.xgroup_create(self.keys.requests, WORKER_GROUP, "0", mkstream=True)
+
+    async def pending(self) -> int:
+        return int((await self.redis.xpending(self.keys.requests, WORKER_GROUP))["pending"])
+
+    async def take_in(self, ask: Ask) -> bytes:
+        """Submit and deliver one request; returns its entry."""
+        await self.submit(ask)
+        (entry,) = await self.deliver()
+        return entry
+
+    async def complete(
+        self,
+        *settled: Settled,
+        read: Read = NO_READ,
+        account: str = "1@Demo",
+        visit_is_over: bool = False,
+    ) -> list[Any]:
+        keys = self.keys
+        fence = self.lease.rpartition(":")[2]
+        answer: list[Any] = await COMPLETE.run(
+            self.redis,
+            [
+                *(keys.lease, keys.requests, keys.running, keys.snapshot(account)),
+                *(key for one in settled for key in (keys.request(one.id), keys.reply(one.id))),
+            ],
+            [
+                *(self.lease, WORKER_GROUP, fence, "1" if visit_is_over else ""),
+                *(read.data, read.as_of_ms, read.sequence, read.synchronized),
+                *(MINUTE_MS, 1_000),
+                *(part for one in settled for part in self._arguments(one)),
+            ],
+        )
+        return answer
+
+    def _arguments(self, one: Settled) -> tuple[bytes | str | int, ...]:
+        return (one.entry, one.id, one.reply, self.stream(one.gateway), one.expiry_ms)
+
+    async def bury(
+        self,
+        entry: bytes,
+        *,
+        request_id: str = "r1",
+        gateway: str = "",
+        body: str = "not json",
+        kept: int = 100,
+    ) -> bytes:
+        keys = self.keys
+        answer: list[Any] = await BURY.run(
+            self.redis,
+            [
+                *(keys.lease, keys.requests, keys.dead),
+                *(keys.request(request_id), keys.reply(request_id)),
+            ],
+            [
+                *(self.lease, WORKER_GROUP, entry, body, '{"code":"POISONED"}', 3, kept),
+                *(request_id, '{"status":"error"}' if request_id else ""),
+                *(self.stream(gateway), MINUTE_MS),
+            ],
+        )
+        return bytes(answer[0])
+
+
+@pytest.fixture(params=["server", "fakeredis"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
+    """A client of each of the stores on which the scripts must mean the same."""
+    if request.param == "server":
+        client = connect(request.getfixturevalue("server").url, client_name="contract-test")
+        yield client
+        await client.aclose()
+        return
+    pool: ConnectionPool[Any] = ConnectionPool(
+        connection_class=FakeAsyncRedisConnection,
+        server=FakeServer(version=(7,)),
+        protocol=3,
+        legacy_responses=False,
+    )
+    client = Redis(connection_pool=pool)
+    yield client
+    await client.aclose()
+    await pool.aclose()
+
+
+@pytest.fixture
+async def idle(store: Redis, keys: Keys) -> Relay:
+    """A terminal for which nobody works."""
+    return Relay(store, keys)
+
+
+@pytest.fixture
+async def relay(idle: Relay) -> Relay:
+    """A terminal with a worker that holds the lease."""
+    await idle.acquire()
+    return idle
