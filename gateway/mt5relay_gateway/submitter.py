@@ -13,8 +13,11 @@ from mt5relay_gateway.backoff import pauses
 from mt5relay_gateway.batch import CommandBatch, RedisInterruptedError
 from mt5relay_shared.errors import ERROR_CODES, MT5Error, MT5ValidationError, error_for
 from mt5relay_shared.keys import Keys
+from mt5relay_shared.logs import get_logger
 from mt5relay_shared.messages import Request, encode
 from mt5relay_shared.scripts import SUBMIT
+
+logger = get_logger(__name__)
 
 MARKER_OUTLIVES_MS = 60_000  # as long as the reply is kept past the deadline
 
@@ -104,6 +107,7 @@ class Submitter:
             case Conflict():
                 raise conflict(request)
             case accepted:
+                logger.debug("request.queued", request_id=request.id, account=request.account)
                 return accepted
 
     async def _submit_until(self, request: Request, deadline: float) -> Submission:

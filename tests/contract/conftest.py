@@ -19,37 +19,24 @@ MINUTE_MS = 60_000
 
 
 @dataclass(frozen=True)
-class Ask:
-    """A request as a gateway submits it; the contract does not look into `body`."""
-
-    id: str = "r1"
-    fingerprint: str = "asks-this"
-    body: str = '{"v":1}'
-    gateway: str = ""
-    timeout_ms: int = 10_000
-    queue_limit: int = 0
-    marker_outlives_ms: int = 5_000
-
-
-@dataclass(frozen=True)
 class Settled:
     """A reply as a worker writes it."""
 
     entry: bytes
-    id: str = "r1"
-    reply: str = '{"status":"ok"}'
-    gateway: str = ""
-    expiry_ms: int = MINUTE_MS
+    id: str
+    reply: str
+    gateway: str
+    expiry_ms: int
 
 
 @dataclass(frozen=True)
 class Read:
     """A full read as a worker stores it."""
 
-    data: str = "{}"
-    as_of_ms: int = 1
-    sequence: int = 1
-    synchronized: str = "confirmed"
+    data: str
+    as_of_ms: int
+    sequence: int
+    synchronized: str
 
 
 NO_READ = Read(data="", as_of_ms=0, sequence=0, synchronized="")
@@ -59,29 +46,47 @@ class Relay:
     """Both sides of one terminal, one script at a time."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
-        self.redis = redis
+        self.redis: Any = redis  # its types allow for the answers of every protocol at once
         self.keys = keys
         self.lease = ""
+        self.server_time_ms = 0  # as the last submit said
 
     def stream(self, gateway: str) -> str:
         return self.keys.replies(gateway) if gateway else ""
 
     # The gateway's side.
 
-    async def submit(self, ask: Ask) -> list[Any]:
+    async def submit(
+        self,
+        request_id: str = "r1",
+        *,
+        fingerprint: str = "asks-this",
+        body: str = '{"v":1}',
+        gateway: str = "",
+        timeout_ms: int = 10_000,
+        queue_limit: int = 0,
+        marker_outlives_ms: int = 5_000,
+    ) -> list[Any]:
+        """Returns the answer without the server's time, which stands in front."""
         keys = self.keys
         answer: list[Any] = await SUBMIT.run(
             self.redis,
             [
-                *(keys.requests, keys.request(ask.id), keys.reply(ask.id)),
+                *(keys.requests, keys.request(request_id), keys.reply(request_id)),
                 *(keys.lease, keys.health),
             ],
             [
-                *(ask.id, ask.fingerprint, ask.body, self.stream(ask.gateway)),
-                *(ask.timeout_ms, ask.queue_limit, ask.marker_outlives_ms),
+                *(request_id, fingerprint, body, self.stream(gateway)),
+                *(timeout_ms, queue_limit, marker_outlives_ms),
             ],
         )
+        self.server_time_ms = answer[0]
         return answer[1:]
+
+    async def refusal_code(self, request_id: str, *, queue_limit: int) -> bytes:
+        word, code, _ = await self.submit(request_id, queue_limit=queue_limit)
+        assert word == b"refused"
+        return bytes(code)
 
     async def listen(self, gateway: str) -> None:
         """A gateway creates its own reply stream before its first request."""
@@ -130,11 +135,9 @@ class Relay:
         return bytes(answer[1])
 
     async def release(self) -> int:
-        return int(
-            await RELEASE.run(self.redis, [self.keys.lease, self.keys.health], [self.lease])
-        )
+        return int(await RELEASE.run(self.redis, [self.keys.lease, self.keys.health], [self.lease]))
 
-    async def begin(self, account: str = "1@Demo", ids: str = "r1") -> list[Any]:
+    async def begin(self, account: str = "1@Demo", *, ids: str = "r1") -> list[Any]:
         keys = self.keys
         answer: list[Any] = await BEGIN.run(
             self.redis,
@@ -146,13 +149,10 @@ class Relay:
     async def deliver(self) -> list[bytes]:
         """Read what is new, as the one consumer; returns the entries' ids."""
         await self.group()
-        read = await self.redis.execute_command(
-            *("XREADGROUP", "GROUP", WORKER_GROUP, WORKER_CONSUMER),
-            *("STREAMS", self.keys.requests, ">"),
+        read: dict[bytes, list[Any]] | None = await self.redis.xreadgroup(
+            WORKER_GROUP, WORKER_CONSUMER, {self.keys.requests: ">"}
         )
-        entries = (read or {}).get(self.keys.requests.encode(), [])
-        flat = entries[0] if entries and isinstance(entries[0], list) else entries
-        return [entry[0] for entry in flat]
+        return [entry for entry, _ in (read or {}).get(self.keys.requests.encode(), [])]
 
     async def group(self) -> None:
         if not await self.redis.exists(self.keys.requests) or not await self.redis.xinfo_groups(
@@ -163,11 +163,32 @@ class Relay:
     async def pending(self) -> int:
         return int((await self.redis.xpending(self.keys.requests, WORKER_GROUP))["pending"])
 
-    async def take_in(self, ask: Ask) -> bytes:
+    async def take_in(self, request_id: str = "r1", *, gateway: str = "") -> bytes:
         """Submit and deliver one request; returns its entry."""
-        await self.submit(ask)
+        await self.submit(request_id, gateway=gateway)
         (entry,) = await self.deliver()
         return entry
+
+    def settled(
+        self,
+        entry: bytes,
+        request_id: str = "r1",
+        reply: str = '{"status":"ok"}',
+        *,
+        gateway: str = "",
+        expiry_ms: int = MINUTE_MS,
+    ) -> Settled:
+        return Settled(entry, request_id, reply, gateway, expiry_ms)
+
+    def full_read(
+        self,
+        data: str = "{}",
+        *,
+        as_of_ms: int = 1,
+        sequence: int = 1,
+        synchronized: str = "confirmed",
+    ) -> Read:
+        return Read(data, as_of_ms, sequence, synchronized)
 
     async def complete(
         self,
@@ -229,7 +250,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
         yield client
         await client.aclose()
         return
-    pool: ConnectionPool[Any] = ConnectionPool(
+    pool = ConnectionPool(
         connection_class=FakeAsyncRedisConnection,
         server=FakeServer(version=(7,)),
         protocol=3,

@@ -54,9 +54,7 @@ async def test_a_server_that_forgot_a_script_is_given_the_source_again(
     assert (await acquire(redis, keys))[1] == b"acquired"
 
 
-async def test_a_script_given_once_is_known_by_its_digest(
-    redis: Redis, keys: Keys
-) -> None:
+async def test_a_script_given_once_is_known_by_its_digest(redis: Redis, keys: Keys) -> None:
     await redis.script_flush()
     assert list(await redis.script_exists(ACQUIRE.digest)) == [False]
     await acquire(redis, keys)

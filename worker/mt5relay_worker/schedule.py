@@ -2,15 +2,18 @@
 
 The visited accounts are a subsequence of the FIFO order, every coalesced request rides on an
 earlier visit, and what a switch costs depends on its target only; so by induction no visit ends
-later than under strict FIFO. Two rules keep it so at the edges: a read that cannot be shared may
-push nobody it bypasses past their strict-FIFO finish by more than `epsilon`; and when nobody waits,
+later than under strict FIFO. Two rules keep it so at the edges: what a visit reads beside the
+question whose turn it is may push nobody past their strict-FIFO finish by more than `epsilon`,
+neither those it bypasses nor those it answers at its own, later end; and when nobody waits,
 the terminal follows the newest arrival, because strict FIFO would have paid for that login already.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.messages import Question
@@ -66,61 +69,75 @@ def next_step(backlog: Backlog, current: AccountId | None, costs: Costs, now_ms:
 def plan_visit(
     backlog: Backlog, account: AccountId, current: AccountId | None, costs: Costs, now_ms: float
 ) -> Visit:
-    """Choose the reads of a visit to `account`."""
+    """Choose the reads of a visit to `account`, for which somebody waits."""
     waiting = backlog.waiting_for(account)
     sharing = [one for one in waiting if one.is_in_snapshot]
     single = [one for one in waiting if not one.is_in_snapshot]
     starts = now_ms + (0 if account == current else costs.switch_ms(account))
-    if sharing:
-        starts += snapshot_ms(costs)
-    chosen = _choose_reads(single, _bypassable(backlog, account, costs, starts), costs)
+    slack = _Slack(backlog, waiting[0], costs, starts)
+    if not _has_time_for_snapshot(waiting[0], sharing, slack, costs):
+        sharing = []
+    chosen = _choose_reads(single, slack, snapshot_ms(costs) if sharing else 0.0, costs)
     serves = [*sharing, *(one for one in single if one.question in chosen)]
     return Visit(account, bool(sharing), tuple(chosen), tuple(serves))
+
+
+def _has_time_for_snapshot(
+    oldest: Waiting, sharing: list[Waiting], slack: _Slack, costs: Costs
+) -> bool:
+    """The full read need not ask for time, unless it is the turn of another question."""
+    if not sharing:
+        return False
+    return slack.allows(sharing[0], _read_ms(oldest, costs) + snapshot_ms(costs))
 
 
 def snapshot_ms(costs: Costs) -> float:
     return sum(costs.read_ms(operation) for operation in SNAPSHOT_OPERATIONS)
 
 
-@dataclass(frozen=True, slots=True)
-class _Bypassed:
-    """An account that waits; `slack_ms` is by how much its turn may be put off."""
-
-    order: int
-    slack_ms: float
+def _read_ms(waiting: Waiting, costs: Costs) -> float:
+    if waiting.is_in_snapshot:
+        return snapshot_ms(costs)
+    return costs.read_ms(waiting.question.operation)
 
 
-def _bypassable(
-    backlog: Backlog, account: AccountId, costs: Costs, starts_ms: float
-) -> list[_Bypassed]:
-    """Everybody else's turn as planned, in order, against strict FIFO."""
-    found: list[_Bypassed] = []
-    others = (one for one in backlog.oldest_of_each_account() if one.account != account)
-    for other in sorted(others, key=lambda one: one.order):
-        operation = other.question.operation
-        starts_ms += costs.switch_ms(other.account) + costs.read_ms(operation)
-        found.append(_Bypassed(other.order, other.fifo_finish_ms + EPSILON_MS - starts_ms))
-    return found
+class _Slack:
+    """How long a visit may read before somebody is served too late.
+
+    A visit answers everybody at its end, so what it reads for a later arrival keeps the account's
+    own oldest waiter, and puts off the turn of every account that has waited longer.
+    """
+
+    def __init__(self, backlog: Backlog, oldest: Waiting, costs: Costs, starts_ms: float) -> None:
+        others = (one for one in backlog.oldest_of_each_account() if one.account != oldest.account)
+        in_order = sorted(others, key=lambda one: one.order)
+        slacks_ms = [oldest.fifo_finish_ms + EPSILON_MS - starts_ms]
+        for other in in_order:
+            starts_ms += costs.switch_ms(other.account) + _read_ms(other, costs)
+            slacks_ms.append(other.fifo_finish_ms + EPSILON_MS - starts_ms)
+        self._oldest = oldest
+        self._orders = [other.order for other in in_order]
+        self._least_ms = list(accumulate(slacks_ms, min))
+
+    def allows(self, waiting: Waiting, reads_ms: float) -> bool:
+        """Whether reads of this length may serve a waiter. Whose turn it is, is always served."""
+        if waiting is self._oldest:
+            return True
+        return reads_ms <= self._least_ms[bisect_left(self._orders, waiting.order)]
 
 
 def _choose_reads(
-    single: Iterable[Waiting], others: list[_Bypassed], costs: Costs
+    single: Iterable[Waiting], slack: _Slack, spent_ms: float, costs: Costs
 ) -> dict[Question, None]:
-    """The distinct questions that fit, oldest first. The very first always fits: it is its turn."""
+    """The distinct questions that fit, oldest first."""
     chosen: dict[Question, None] = {}
-    spent, slack, passed = 0.0, float("inf"), 0
     for one in single:
         if one.question in chosen:
             continue
-        while passed < len(others) and others[passed].order < one.order:
-            slack = min(slack, others[passed].slack_ms)
-            passed += 1
-        cost = costs.read_ms(one.question.operation)
-        bypasses_somebody = passed > 0
-        if len(chosen) >= MAX_READS or (bypasses_somebody and spent + cost > slack):
+        spent_ms += costs.read_ms(one.question.operation)
+        if len(chosen) >= MAX_READS or not slack.allows(one, spent_ms):
             break
         chosen[one.question] = None
-        spent += cost
     return chosen
 
 

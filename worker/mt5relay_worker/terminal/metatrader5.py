@@ -272,7 +272,7 @@ class MetaTrader5Adapter:
         )
         rows = bars.tolist() if hasattr(bars, "tolist") else [tuple(bar) for bar in bars]
         names = Rate.__struct_fields__
-        return [_convert(Rate, dict(zip(names, row, strict=True))) for row in rows]
+        return [_convert(Rate, dict(zip(names, row, strict=False))) for row in rows]
 
     def _ask(self, what: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - named tuples and arrays
         """Call twice at most: None together with "Success" means that it is not ready yet."""

@@ -1,0 +1,273 @@
+"""What tests of the operator's command share: a way to run it, and a worker that answers it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from mt5relay_gateway.cli.app import run
+from mt5relay_gateway.cli.store import StoreServer
+from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.errors import MT5Error
+from mt5relay_shared.health import (
+    BreakerState,
+    ConnectionState,
+    Health,
+    Status,
+    encode_health,
+)
+from mt5relay_shared.keys import Keys
+from mt5relay_shared.messages import OkReply, Reply, decode_request, encode, error_reply
+from mt5relay_shared.operations import Operation
+from mt5relay_shared.records import (
+    AccountInfo,
+    Rate,
+    Record,
+    SymbolInfo,
+    Tick,
+    TradeDeal,
+    TradeOrder,
+    TradePosition,
+)
+from mt5relay_shared.sealing import SealingKey, generate_private_key, load_private_key, public_part
+from redis.asyncio import Redis
+
+AS_OF_MS = 1_750_000_000_000
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return msgspec.json.decode(self.out)
+
+    def json_lines(self) -> list[Any]:
+        return [msgspec.json.decode(line) for line in self.out.splitlines()]
+
+
+RunCli = Callable[..., Any]
+
+
+@pytest.fixture
+def environment(
+    server: StoreServer, keys: Keys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> dict[str, str]:
+    """The settings of this test's terminal, also as this process's environment."""
+    source_roots = os.environ.get("PYTHONPATH", "")
+    absolute = os.pathsep.join(map(os.path.abspath, filter(None, source_roots.split(os.pathsep))))
+    settings = {
+        "REDIS_URL": server.url,
+        "MT5_TERMINAL_ID": keys.terminal,
+        "COLUMNS": "200",
+        "PYTHONPATH": absolute,
+    }
+    for name in [name for name in os.environ if name.startswith("MT5_")]:
+        monkeypatch.delenv(name)
+    for name, text in settings.items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.chdir(tmp_path)  # a developer's .env must not decide what a test finds
+    return {**os.environ, **settings}
+
+
+@pytest.fixture
+def cli(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> RunCli:
+    """Run a command in this process, beside the test's own event loop."""
+
+    async def run_command(*words: str) -> Ended:
+        capsys.readouterr()
+        status = await asyncio.to_thread(run, words)
+        return Ended(status, *capsys.readouterr())
+
+    return run_command
+
+
+@pytest.fixture
+def program(environment: dict[str, str]) -> RunCli:
+    """Run a command as a process of its own, with a text as standard input."""
+
+    async def run_program(*words: str, text: str = "", **changed: str) -> Ended:
+        ended = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "mt5relay_gateway.cli", *words],
+            env={**environment, **changed},
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+    return run_program
+
+
+def filled(kind: type[Record], **given: Any) -> Any:
+    """A record with something plausible in every field."""
+    samples = {int: 0, float: 0.0, bool: False, str: ""}
+    blank = {one.name: samples[one.type] for one in msgspec.structs.fields(kind)}
+    return kind(**{**blank, **given})
+
+
+def data_of(operation: Operation, account: AccountId) -> Any:
+    match operation:
+        case Operation.ACCOUNT_INFO:
+            return filled(
+                AccountInfo,
+                login=account.login,
+                server=account.server,
+                balance=12_345.5,
+                currency="USD",
+                name="Ada [bold]Example\x1b[31m",
+            )
+        case Operation.POSITIONS:
+            return [filled(TradePosition, ticket=7, symbol="EURUSD", type=1, price_open=1.08501)]
+        case Operation.ORDERS:
+            return []
+        case Operation.DEALS:
+            return [filled(TradeDeal, ticket=8, entry=1, time=1_700_000_000, type=99)]
+        case Operation.HISTORY_ORDERS:
+            return [filled(TradeOrder, ticket=9, type=2, state=4)]
+        case Operation.SYMBOL:
+            return filled(SymbolInfo, name="EURUSD", digits=5)
+        case Operation.TICK:
+            return filled(Tick, bid=1.08501, ask=1.08503)
+        case Operation.RATES:
+            return [filled(Rate, time=1_700_000_000, open=1.0)]
+
+
+@dataclass
+class EchoWorker:
+    """Answers every request with the same data, and obeys every command, until it is stopped."""
+
+    redis: Redis
+    keys: Keys
+    sealing_key: SealingKey
+    fails_with: MT5Error | None = None
+    command_result: str = "ok"
+    asked: list[Any] = field(default_factory=list[Any])
+
+    async def publish(self, **changed: Any) -> None:
+        await self.redis.set(self.keys.lease, "echo:nonce:1")
+        await self.redis.set(self.keys.sealing_key, msgspec.json.encode(self.sealing_key))
+        fields: dict[Any, Any] = dict(encode_health(healthy(**changed)))
+        await self.redis.hset(self.keys.health, mapping=fields)
+
+    async def run(self) -> None:
+        cursors: dict[Any, Any] = {self.keys.requests: "0", self.keys.commands: "0"}
+        while True:
+            found: Any = await self.redis.xread(cursors, block=200)
+            for stream, entries in (found or {}).items():
+                for entry_id, fields in entries:
+                    cursors[stream.decode()] = entry_id
+                    await self._handle(fields)
+
+    async def _handle(self, fields: dict[bytes, bytes]) -> None:
+        if b"request" in fields:
+            await self._answer(fields[b"request"])
+        else:
+            await self._obey(msgspec.json.decode(fields[b"command"]))
+
+    async def _answer(self, body: bytes) -> None:
+        request = decode_request(body)
+        self.asked.append(request)
+        question = request.question()
+        reply: Reply
+        if self.fails_with is not None:
+            reply = error_reply(request, self.fails_with, AS_OF_MS)
+        else:
+            data = msgspec.json.encode(data_of(question.operation, question.account))
+            reply = OkReply(
+                id=request.id,
+                account=request.account,
+                operation=request.operation,
+                data=msgspec.Raw(data),
+                as_of_ms=AS_OF_MS,
+                age_ms=1500,
+                source="terminal",
+                synchronized="confirmed",
+            )
+        await self.redis.set(self.keys.reply(request.id), encode(reply), px=60_000)
+        if request.reply_to:
+            stream = self.keys.replies(request.reply_to)
+            await self.redis.xadd(stream, {request.id: encode(reply)}, nomkstream=True)
+
+    async def _obey(self, command: dict[str, str]) -> None:
+        self.asked.append(command)
+        await self.record(
+            at_ms=AS_OF_MS,
+            kind="command",
+            id=command["id"],
+            command=command["command"],
+            result=self.command_result,
+            message="the breaker is closed",
+        )
+
+    async def record(self, **event: Any) -> None:
+        await self.redis.xadd(self.keys.events, {"event": msgspec.json.encode(event)})
+
+
+def healthy(**changed: Any) -> Health:
+    health = Health(
+        status=Status.OK,
+        state=ConnectionState.CONNECTED,
+        detail="idle",
+        state_since_ms=AS_OF_MS,
+        breaker=BreakerState.CLOSED,
+        worker_id="echo",
+        fence=1,
+        started_at_ms=AS_OF_MS,
+        heartbeat_at_ms=AS_OF_MS,
+        version="0",
+        pool_limit=20,
+        connection_ok=True,
+    )
+    return msgspec.structs.replace(health, **changed)
+
+
+@pytest.fixture
+async def worker(redis: Redis, keys: Keys) -> AsyncIterator[EchoWorker]:
+    """A worker that has published its health and sealing key, and answers."""
+    echo = EchoWorker(redis, keys, public_part(load_private_key(generate_private_key())))
+    await echo.publish()
+    task = asyncio.create_task(echo.run())
+    yield echo
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+def wait_for() -> Callable[[Callable[[], object]], Any]:
+    """Poll until a condition holds, five seconds at most."""
+
+    async def wait(condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+    return wait
+
+
+@pytest.fixture
+def worker_health() -> Callable[..., Health]:
+    return healthy
+
+
+@pytest.fixture
+def account_info() -> Callable[..., AccountInfo]:
+    def make(**given: Any) -> AccountInfo:
+        return filled(AccountInfo, **{"currency": "USD", **given})
+
+    return make

@@ -1,0 +1,115 @@
+"""`run.py`, the way in from a fresh checkout."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "run.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("run_script", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    (tmp_path / "pyproject.toml").write_text("[project]\n", "utf-8")
+    return tmp_path
+
+
+def make_ready(script: ModuleType, root: Path) -> None:
+    environment = script.Environment("demo", root)
+    environment.path.mkdir(parents=True, exist_ok=True)
+    environment.stamp_file.write_text(environment.stamp(), "utf-8")
+
+
+def test_an_environment_is_made_once(script: ModuleType, checkout: Path) -> None:
+    assert not script.Environment("demo", checkout).is_ready()
+    make_ready(script, checkout)
+    assert script.Environment("demo", checkout).is_ready()
+
+
+def test_a_changed_project_makes_it_outdated(script: ModuleType, checkout: Path) -> None:
+    make_ready(script, checkout)
+    (checkout / "pyproject.toml").write_text("[project]\nname = 'x'\n", "utf-8")
+    assert not script.Environment("demo", checkout).is_ready()
+
+
+def test_a_half_made_one_counts_as_none(script: ModuleType, checkout: Path) -> None:
+    environment = script.Environment("demo", checkout)
+    environment.programs.mkdir(parents=True)
+    environment.python.write_text("", "utf-8")
+    assert not environment.is_ready()
+
+
+def test_a_moved_checkout_makes_its_environment_again(
+    script: ModuleType, checkout: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    make_ready(script, checkout)
+    moved = tmp_path_factory.mktemp("elsewhere") / "moved"
+    checkout.rename(moved)
+    assert not script.Environment("demo", moved).is_ready()
+
+
+def test_each_extra_has_an_environment_of_its_own(script: ModuleType, checkout: Path) -> None:
+    paths = {script.Environment(extra, checkout).path for extra in script.EXTRAS.values()}
+    assert paths == {checkout / ".run" / "demo", checkout / ".run" / "test"}
+
+
+def test_programs_stand_where_the_platform_puts_them(script: ModuleType, checkout: Path) -> None:
+    python = script.Environment("demo", checkout).python
+    where = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
+    assert python.parts[-2:] == where
+
+
+@pytest.mark.parametrize(("words", "status"), [([], 2), (["dance"], 2), (["--help"], 0)])
+def test_without_a_known_command_the_usage_is_shown(
+    script: ModuleType, capsys: pytest.CaptureFixture[str], words: list[str], status: int
+) -> None:
+    assert script.main(words) == status
+    assert "python3 run.py demo" in capsys.readouterr().err
+
+
+def test_a_program_s_exit_status_is_passed_on(script: ModuleType) -> None:
+    assert script.call([sys.executable, "-c", "raise SystemExit(7)"]) == 7
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals there")
+def test_a_killed_program_has_the_shell_s_status(script: ModuleType) -> None:
+    killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    assert script.call([sys.executable, "-c", killed]) == 137
+
+
+def test_a_step_that_fails_says_what_may_help(script: ModuleType) -> None:
+    with pytest.raises(script.StepFailedError, match="status 3; is the index up?") as failed:
+        script.step([sys.executable, "-c", "raise SystemExit(3)"], "is the index up?")
+    assert failed.value.status == 3
+
+
+def test_ctrl_c_is_left_to_the_program(script: ModuleType) -> None:
+    """Run as a user would: both get it, and the program's own tidying up is waited for."""
+    if sys.platform == "win32":
+        pytest.skip("no SIGINT for a group on Windows")
+    child = "import time\ntry: print('up', flush=True); time.sleep(30)\nexcept KeyboardInterrupt: time.sleep(0.6); print('tidy')"
+    parent = f"import runpy, sys; m = runpy.run_path({str(SCRIPT)!r}); m['call']([sys.executable, '-c', {child!r}])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True, process_group=0
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    os.killpg(process.pid, 2)
+    assert process.communicate(timeout=20)[0] == "tidy\n"
+    assert process.returncode == 0

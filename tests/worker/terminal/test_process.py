@@ -1,0 +1,288 @@
+"""The worker's end of the pipe, against real child processes that behave and misbehave."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+import pytest
+from mt5relay_shared.errors import MT5ConnectionError, MT5InitError, MT5TimeoutError
+from mt5relay_worker.terminal.process import TerminalProcess
+from mt5relay_worker.terminal.protocol import (
+    MAX_FRAME_BYTES,
+    Detach,
+    Done,
+    Failed,
+    Forget,
+    Hello,
+    Probe,
+    frame,
+)
+
+HELLO = Hello("key", "public")
+
+# Says hello; then answers each command by the next of ANSWERS, and after them with silence.
+CHILD = """
+import sys
+answers = [bytes.fromhex(text) for text in sys.argv[1:]]
+def say(words):
+    sys.stdout.buffer.write(words)
+    sys.stdout.buffer.flush()
+say(answers.pop(0))
+while prefix := sys.stdin.buffer.read(4):
+    sys.stdin.buffer.read(int.from_bytes(prefix, "little"))
+    if answers:
+        say(answers.pop(0))
+        if not answers and {dies}:
+            break
+"""
+
+GARBAGE = b"\x05\x00\x00\x00?????"
+TOO_LONG = (MAX_FRAME_BYTES + 1).to_bytes(4, "little")
+
+
+class Children(Protocol):
+    def __call__(
+        self, *answers: bytes, dies: bool = False, start_limit: float = 10.0
+    ) -> TerminalProcess: ...
+
+
+def child(*answers: bytes, dies: bool = False) -> list[str]:
+    texts = [answer.hex() for answer in answers]
+    return [sys.executable, "-c", CHILD.format(dies=dies), *texts]
+
+
+@pytest.fixture
+async def children() -> AsyncIterator[Children]:
+    started: list[TerminalProcess] = []
+
+    def make(*answers: bytes, dies: bool = False, start_limit: float = 10.0) -> TerminalProcess:
+        command = child(*answers, dies=dies)
+        started.append(TerminalProcess(start_limit=start_limit, command=command))
+        return started[-1]
+
+    yield make
+    for process in started:
+        await process.stop()
+
+
+async def test_its_first_words_are_handed_on(children: Children) -> None:
+    process = children(frame(HELLO))
+    assert not process.is_running
+    assert await process.start() == HELLO
+    assert process.is_running
+
+
+async def test_each_command_gets_its_own_answer(children: Children) -> None:
+    failure = Failed("NOT_FOUND", "unknown")
+    process = children(frame(HELLO), frame(Done()), frame(failure))
+    await process.start()
+    assert await process.ask(Detach(), 10) == Done()
+    assert await process.ask(Probe(), 10) == failure
+
+
+async def test_an_answer_longer_than_any_buffer_is_read_whole(
+    children: Children, tmp_path: Path
+) -> None:
+    answer = Failed("INTERNAL", "x" * 1_000_000)
+    big = tmp_path / "answer"
+    big.write_bytes(frame(answer))
+    script = f"""
+import pathlib, sys
+for words in (bytes.fromhex({frame(HELLO).hex()!r}), pathlib.Path({str(big)!r}).read_bytes()):
+    sys.stdout.buffer.write(words)
+    sys.stdout.buffer.flush()
+sys.stdin.buffer.read()
+"""
+    process = TerminalProcess(start_limit=10.0, command=[sys.executable, "-c", script])
+    await process.start()
+    assert await process.ask(Probe(), 10) == answer
+    await process.stop()
+
+
+# Starting
+
+
+async def test_a_process_that_ends_at_once_did_not_start() -> None:
+    process = TerminalProcess(start_limit=10.0, command=[sys.executable, "-c", "pass"])
+    with pytest.raises(MT5InitError):
+        await process.start()
+    assert not process.is_running
+
+
+async def test_a_process_that_says_nothing_in_time_did_not_start(children: Children) -> None:
+    process = children(b"", start_limit=0.3)
+    with pytest.raises(MT5InitError):
+        await process.start()
+    assert not process.is_running
+
+
+async def test_a_process_that_does_not_begin_with_hello_did_not_start(children: Children) -> None:
+    process = children(frame(Done()))
+    with pytest.raises(MT5InitError, match="Done"):
+        await process.start()
+
+
+async def test_starting_anew_ends_the_earlier_process(children: Children) -> None:
+    process = children(frame(HELLO))
+    await process.start()
+    first = process.pid
+    await process.start()
+    assert process.pid not in (None, first)
+    assert first is not None
+    assert has_ended(first)
+
+
+# Dying, hanging, talking nonsense
+
+
+async def test_a_process_that_dies_during_a_call_is_a_lost_connection(children: Children) -> None:
+    process = children(frame(HELLO), b"", dies=True)
+    await process.start()
+    with pytest.raises(MT5ConnectionError):
+        await process.ask(Probe(), 10)
+    assert not process.is_running
+
+
+async def test_a_process_that_was_killed_can_be_started_again(children: Children) -> None:
+    process = children(frame(HELLO), frame(Done()))
+    await process.start()
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGTERM)
+    with pytest.raises(MT5ConnectionError):
+        await process.ask(Probe(), 10)
+    await process.start()
+    assert await process.ask(Probe(), 10) == Done()
+
+
+async def test_a_call_past_its_limit_is_ended_with_its_process(children: Children) -> None:
+    process = children(frame(HELLO))
+    await process.start()
+    pid = process.pid
+    with anyio.fail_after(5), pytest.raises(MT5TimeoutError, match=r"0\.2 s"):
+        await process.ask(Probe(), 0.2)
+    assert not process.is_running
+    assert pid is not None
+    assert has_ended(pid)
+
+
+@pytest.mark.parametrize("nonsense", [GARBAGE, TOO_LONG, frame(HELLO)[:-1]])
+async def test_nonsense_is_a_lost_connection(children: Children, nonsense: bytes) -> None:
+    process = children(frame(HELLO), nonsense, dies=True)
+    await process.start()
+    with pytest.raises(MT5ConnectionError):
+        await process.ask(Probe(), 10)
+    assert not process.is_running
+
+
+async def test_a_process_that_was_never_started_cannot_be_asked(children: Children) -> None:
+    with pytest.raises(MT5ConnectionError):
+        await children(frame(HELLO)).ask(Probe(), 10)
+
+
+async def test_an_answer_to_nobody_is_never_taken_for_the_next(children: Children) -> None:
+    process = children(frame(HELLO), b"", frame(Done()))
+    await process.start()
+    with anyio.move_on_after(0.2):
+        await process.ask(Probe(), 10)
+    with pytest.raises(MT5ConnectionError):
+        await process.ask(Detach(), 10)
+
+
+async def test_a_question_that_is_not_taken_is_bounded_too() -> None:
+    """The process reads nothing, and the question is larger than the pipe."""
+    deaf = f"import sys, time; sys.stdout.buffer.write(bytes.fromhex({frame(HELLO).hex()!r}))"
+    deaf += "; sys.stdout.buffer.flush(); time.sleep(60)"
+    process = TerminalProcess(start_limit=10.0, command=[sys.executable, "-c", deaf])
+    await process.start()
+    accounts = [(login, "Broker") for login in range(100_000)]
+    with anyio.fail_after(5), pytest.raises(MT5TimeoutError):
+        await process.ask(Forget(accounts), 0.3)
+
+
+# Ending
+
+
+async def test_closing_the_pipe_ends_it_gently(children: Children) -> None:
+    process = children(frame(HELLO))
+    await process.start()
+    pid = process.pid
+    with anyio.fail_after(2.5):  # well before it would be killed
+        await process.stop()
+    assert pid is not None
+    assert has_ended(pid)
+
+
+async def test_stopping_twice_is_no_error(children: Children) -> None:
+    process = children(frame(HELLO))
+    await process.start()
+    await process.stop()
+    await process.stop()
+
+
+async def test_its_repr_shows_its_pid(children: Children) -> None:
+    process = children(frame(HELLO))
+    assert repr(process) == "<TerminalProcess pid=None>"
+    await process.start()
+    assert repr(process) == f"<TerminalProcess pid={process.pid}>"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows sends no interrupt to another process")
+async def test_an_interrupt_from_the_console_leaves_the_terminal_process_alone(
+    simulated: TerminalProcess,
+) -> None:
+    await simulated.start()
+    assert simulated.pid is not None
+    os.kill(simulated.pid, signal.SIGINT)
+    assert await simulated.ask(Forget([]), 10) == Done()
+
+
+async def test_the_projects_own_process_ends_when_its_pipe_closes(
+    simulated: TerminalProcess,
+) -> None:
+    await simulated.start()
+    with anyio.fail_after(2.5):  # well before it would be killed
+        await simulated.stop()
+    assert not simulated.is_running
+
+
+@pytest.fixture
+async def simulated(tmp_path: Path) -> AsyncIterator[TerminalProcess]:
+    """The project's own terminal process, on the simulator."""
+    key, book = tmp_path / "worker.key", tmp_path / "book.json"
+    keygen = [sys.executable, "-m", "mt5relay_worker", "keygen", "--out", str(key)]
+    subprocess.run(keygen, check=True, capture_output=True)
+    book.write_text('{"servers": [], "accounts": []}')
+    launcher = tmp_path / "launch.py"
+    settings = {
+        "MT5_TERMINAL": "simulated",
+        "MT5_SIMULATOR_BOOK": str(book),
+        "MT5_PRIVATE_KEY_FILE": str(key),
+    }
+    launcher.write_text(
+        f"import os; os.environ.update({settings!r})\n"
+        "from mt5relay_worker.terminal.host import main\nmain()\n"
+    )
+    process = TerminalProcess(start_limit=20.0, command=[sys.executable, str(launcher)])
+    yield process
+    await process.stop()
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process, waited for by its parent, is gone."""
+    if os.name != "posix":
+        listed = subprocess.run(
+            ["tasklist", "/FI", f"PID eq {pid}"], capture_output=True, text=True
+        )
+        return str(pid) not in listed.stdout
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
