@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 if sys.version_info < (3, 11):  # noqa: UP036 - it is for those who do not have it; 3.6 can read this
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parent
 EXTRAS = {"demo": "demo", "test": "test", "check": "test"}  # command -> extra and environment
 INTERRUPTED = 130
 
-Command = list[str | Path]
+Command = Sequence[str | Path]
 
 
 def main(words: list[str]) -> int:
@@ -93,7 +94,14 @@ class Environment:
         say(f"making a virtual environment in {self.path}")
         step([sys.executable, "-m", "venv", self.path], "on Debian, install python3-venv first")
         say(f"installing mt5relay[{self.extra}] into it")
-        pip = [self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip: Command = [
+            self.python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
         step([*pip, "-e", f"{self.root}[{self.extra}]"], "is the package index reachable?")
         self.stamp_file.write_text(self.stamp(), "utf-8")
 

@@ -94,7 +94,7 @@ def test_a_killed_program_has_the_shell_s_status(script: ModuleType) -> None:
 
 
 def test_a_step_that_fails_says_what_may_help(script: ModuleType) -> None:
-    with pytest.raises(script.StepFailedError, match="status 3; is the index up?") as failed:
+    with pytest.raises(script.StepFailedError, match=r"status 3; is the index up\?") as failed:
         script.step([sys.executable, "-c", "raise SystemExit(3)"], "is the index up?")
     assert failed.value.status == 3
 
@@ -103,8 +103,19 @@ def test_ctrl_c_is_left_to_the_program(script: ModuleType) -> None:
     """Run as a user would: both get it, and the program's own tidying up is waited for."""
     if sys.platform == "win32":
         pytest.skip("no SIGINT for a group on Windows")
-    child = "import time\ntry: print('up', flush=True); time.sleep(30)\nexcept KeyboardInterrupt: time.sleep(0.6); print('tidy')"
-    parent = f"import runpy, sys; m = runpy.run_path({str(SCRIPT)!r}); m['call']([sys.executable, '-c', {child!r}])"
+    child = """
+import time
+try:
+    print("up", flush=True)
+    time.sleep(30)
+except KeyboardInterrupt:
+    time.sleep(0.6)  # longer than subprocess.call would have waited
+    print("tidy")
+"""
+    parent = f"""
+import runpy, sys
+runpy.run_path({str(SCRIPT)!r})["call"]([sys.executable, "-c", {child!r}])
+"""
     process = subprocess.Popen(
         [sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True, process_group=0
     )

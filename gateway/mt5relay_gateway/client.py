@@ -91,9 +91,9 @@ class AccountClient(AccountLookups):
         self._timeout = timeout
         self._name = check_gateway_name(name or f"gw-{new_request_id()[-12:].lower()}")
         self._keys = Keys(terminal, key_prefix)
-        self._batch = CommandBatch(_connection(redis_url, f"mt5relay-{self._name}-commands"))
+        self._batch = CommandBatch(_connection(redis_url, f"mt5relay-{self._name}-commands", self._keys))
         self._inbox = Inbox(
-            _connection(redis_url, f"mt5relay-{self._name}-replies"),
+            _connection(redis_url, f"mt5relay-{self._name}-replies", self._keys),
             self._batch,
             self._keys,
             self._name,
@@ -223,9 +223,9 @@ class AccountClient(AccountLookups):
         return f"<AccountClient {self._name} of terminal {self._keys.terminal} {self._state.name}>"
 
 
-def _connection(redis_url: str, client_name: str) -> Redis:
+def _connection(redis_url: str, client_name: str, keys: Keys) -> Redis:
     try:
-        return connect(redis_url, client_name=client_name)
+        return connect(redis_url, client_name=client_name, tag=keys.tag)
     except ValueError:  # its text may quote the password
         raise MT5ValidationError(
             "redis_url: it is not redis://[user:password@]host:port/db, rediss:// or unix://;"

@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from redis.asyncio import Redis
+from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+
+from mt5relay_shared.topology import locator_for
 
 BLOCK_MS = 1_000  # how long a blocking read waits on the server
 SOCKET_TIMEOUT = 5.0  # seconds; above any BLOCK, or the client gives up while the server waits
 CONNECT_TIMEOUT = 3.0  # seconds
 
 
-def connect(url: str, *, client_name: str) -> Redis:
+def connect(url: str, *, client_name: str, tag: str = "") -> Redis:
     """Make a client that never re-sends by itself and never waits longer than five seconds.
 
     redis-py re-sends commands up to ten times unless told otherwise; every caller here either is
     idempotent and retries by itself, or must know that the answer was lost.
 
     Args:
-        url: `redis://`, `rediss://` (TLS) or `unix://`, with user and password where needed.
+        url: `redis://`, `rediss://` (TLS) or `unix://` for one server;
+            `redis+sentinel://host:port,…/service` behind Sentinel;
+            `redis+cluster://host:port,…` in a Cluster; `rediss+…` for TLS there.
         client_name: what `CLIENT LIST` shows; must hold no spaces.
+        tag: the hash tag of the terminal's keys, by which a Cluster finds their node.
+
+    Raises:
+        MT5ValidationError: the URL lacks a part; it is never quoted.
+        ValueError: redis-py can't read it.
     """
-    return Redis.from_url(
-        url,
-        protocol=3,
-        legacy_responses=False,
-        decode_responses=False,
-        socket_timeout=SOCKET_TIMEOUT,
-        socket_connect_timeout=CONNECT_TIMEOUT,
-        socket_keepalive=True,
-        health_check_interval=0,
-        retry=Retry(NoBackoff(), 0),
-        client_name=client_name,
-    )
+    options: dict[str, Any] = {
+        "protocol": 3,
+        "legacy_responses": False,
+        "decode_responses": False,
+        "socket_timeout": SOCKET_TIMEOUT,
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_keepalive": True,
+        "health_check_interval": 0,
+        "retry": Retry(NoBackoff(), 0),
+        "client_name": client_name,
+    }
+    located = locator_for(url, tag, _for_witnesses(options))
+    if located is None:
+        return Redis.from_url(url, **options)
+    locator, connection_class, node = located
+    pool = ConnectionPool(connection_class=connection_class, locator=locator, **options, **node)
+    return Redis.from_pool(pool)
+
+
+def _for_witnesses(options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in options.items()
+        if name not in ("decode_responses", "client_name")
+    }

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.keys import Keys, check_terminal_id
+from mt5relay_shared.topology import SCHEMES
 
 EXIT_SETTINGS = 78  # EX_CONFIG of sysexits.h
 
@@ -69,8 +70,8 @@ class RelaySettings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _known_scheme(cls, url: SecretStr) -> SecretStr:
-        if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("it must start with redis://, rediss:// or unix://")
+        if not url.get_secret_value().startswith(SCHEMES):
+            raise ValueError(f"it must start with one of {', '.join(SCHEMES)}")
         return url
 
     @field_validator("terminal_id")

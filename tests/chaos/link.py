@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 
 
 class Link:
@@ -21,8 +22,9 @@ class Link:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    async def open(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+    async def open(self, tls: ssl.SSLContext | None = None) -> None:
+        """Start listening; with `tls`, speak TLS to whoever connects."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def cut(self) -> None:

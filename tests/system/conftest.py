@@ -89,7 +89,7 @@ class WorkerProcess:
 class System:
     """One terminal's system on a server of its own."""
 
-    server: StoreServer
+    url: str
     directory: Path
     keys: Keys
     redis: Redis
@@ -109,7 +109,7 @@ class System:
     def start_worker(self, **settings: str) -> WorkerProcess:
         environment = {
             **FAST,
-            "REDIS_URL": self.server.url,
+            "REDIS_URL": self.url,
             "MT5_TERMINAL_ID": self.keys.terminal,
             "MT5_TERMINAL": "simulated",
             "MT5_SIMULATOR_BOOK": str(self.directory / "book.json"),
@@ -157,7 +157,7 @@ class System:
         return "\n".join(worker.log.read_text()[-3000:] for worker in self.workers)
 
     def client(self, **options: Any) -> AccountClient:
-        return AccountClient(self.server.url, terminal=self.keys.terminal, **options)
+        return AccountClient(self.url, terminal=self.keys.terminal, **options)
 
 
 async def until(
@@ -211,10 +211,10 @@ async def system(system_server: StoreServer, keys: Keys, tmp_path: Path) -> Asyn
     keygen = [sys.executable, "-m", "mt5relay_worker", "keygen"]
     await anyio.run_process([*keygen, "--out", str(tmp_path / "worker.key")])
     redis = connect(system_server.url, client_name="system-test")
-    built = System(system_server, tmp_path, keys, redis, accounts)
+    built = System(system_server.url, tmp_path, keys, redis, accounts)
     built.set_faults()
     yield built
     for worker in built.workers:
         worker.end()
     with contextlib.suppress(OSError):
-        await redis.aclose()
+        await built.redis.aclose()

@@ -3,17 +3,52 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import anyio
 import msgspec
 import pytest
+from redis.asyncio import Redis
+from tests.conftest import virtual_time_backend
+
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import MT5ConnectionError, MT5Error, MT5InitError, MT5TimeoutError
+from mt5relay_shared.ids import new_request_id
+from mt5relay_shared.keys import Keys
+from mt5relay_shared.messages import (
+    ErrorReply,
+    OkReply,
+    Reply,
+    ReplyError,
+    Request,
+    decode_reply,
+    encode,
+)
+from mt5relay_shared.operations import Operation
 from mt5relay_shared.records import AccountInfo, Record, TradePosition
-from mt5relay_worker.connection_manager import Credential
+from mt5relay_shared.snapshots import Snapshot
+from mt5relay_worker.admission import Admission, Entry
+from mt5relay_worker.backlog import Backlog
+from mt5relay_worker.breaker import BreakerPolicy, CircuitBreaker
+from mt5relay_worker.connection_manager import (
+    ConnectionLimits,
+    Credential,
+    MT5ConnectionManager,
+)
+from mt5relay_worker.costs import Costs
+from mt5relay_worker.event_log import EventLog
+from mt5relay_worker.fallback import Fallback
+from mt5relay_worker.lease import Lease
+from mt5relay_worker.lockout import Lockout, LockoutPolicy
+from mt5relay_worker.replies import Replies
+from mt5relay_worker.retry import RetryPolicy
+from mt5relay_worker.server_clock import ServerClock
+from mt5relay_worker.sessions import SessionPool
+from mt5relay_worker.shadow_fifo import ShadowFifo
+from mt5relay_worker.state import ConnectionStatus
 from mt5relay_worker.terminal.protocol import (
     Answer,
     Command,
@@ -31,7 +66,7 @@ from mt5relay_worker.terminal.protocol import (
     Visit,
     Visited,
 )
-from tests.conftest import virtual_time_backend
+from mt5relay_worker.visits import Visits
 
 RecordT = TypeVar("RecordT", bound=Record)
 
@@ -198,7 +233,9 @@ class FakeTerminal:
                 return self._probe()
             case Forget():
                 self.unsealed -= {AccountId(*account) for account in command.accounts}
-        return Done()
+                return Done()
+            case Detach():
+                return Done()
 
     async def _visit(self, visit: Visit) -> Answer:
         account = AccountId(visit.login, visit.server)
@@ -262,6 +299,122 @@ class FakeTerminal:
 _REFUSED: Any = (-6, "Terminal: Authorization failed")
 
 
+class Parts:
+    """A worker's parts round a fake terminal and a real server, put together as `Worker` does.
+
+    The lease is long, so that no heartbeat is needed; pauses are short, so that no test waits.
+    """
+
+    def __init__(self, redis: Redis, keys: Keys, terminal: FakeTerminal) -> None:
+        self.redis = redis
+        self.keys = keys
+        self.terminal = terminal
+        self.is_stopping = False
+        self.clock = clock = ServerClock()
+        self.events = EventLog(clock)
+        self.status = ConnectionStatus(anyio.current_time(), self.events.state_changed)
+        self.breaker = CircuitBreaker(BreakerPolicy(), on_change=self.events.breaker_changed)
+        self.backlog = Backlog()
+        self.costs = Costs()
+        for operation in Operation:  # of a terminal that reads at once, so that reads share visits
+            self.costs.observe_read(operation, 0.1)
+        self.shadow = ShadowFifo(self.costs)
+        self.lease = Lease(redis, keys, clock, worker_id="worker-of-the-test", ttl=60.0)
+        self.replies = Replies(redis, self.lease, keys, clock, snapshot_ttl=60.0)
+        self.fallback = Fallback(self.replies, clock)
+        self.lockout = Lockout(LockoutPolicy())
+        self.manager = MT5ConnectionManager(
+            terminal,
+            status=self.status,
+            pool=SessionPool(20, 300.0),
+            retry=RetryPolicy(limit=1, first_delay=0.01),
+            limits=ConnectionLimits(),
+        )
+        self.visits = Visits(
+            backlog=self.backlog,
+            costs=self.costs,
+            shadow=self.shadow,
+            manager=self.manager,
+            status=self.status,
+            breaker=self.breaker,
+            lockout=self.lockout,
+            replies=self.replies,
+            fallback=self.fallback,
+            clock=clock,
+            is_stopping=lambda: self.is_stopping,
+        )
+        self.admission = Admission(
+            self.backlog, self.shadow, self.replies, clock, max_timeout=60.0, poison_limit=3
+        )
+
+    def stop(self) -> None:
+        self.is_stopping = True
+        self.visits.wake()
+
+    @asynccontextmanager
+    async def visiting(self) -> AsyncGenerator[None]:
+        """Visits are made while the block runs."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.visits.run)
+            yield
+            tasks.cancel_scope.cancel()
+
+    async def enrol(self, account: AccountId, **traits: Any) -> AccountId:
+        """Make an account known to the terminal, and its credential to the worker."""
+        credential = self.terminal.knows(account, **traits)
+        await self.redis.hset(self.keys.accounts, str(account), credential.envelope)
+        return account
+
+    async def enqueue(self, account: AccountId | str, operation: str, **fields: Any) -> Entry:
+        """Put a request into the stream, as any client may."""
+        fields.setdefault("id", new_request_id())
+        request = Request(account=str(account), operation=operation, **fields)
+        return await self.enqueue_body(encode(request))
+
+    async def enqueue_body(self, body: bytes) -> Entry:
+        entry: Any = await self.redis.xadd(self.keys.requests, {"request": body})
+        return Entry(entry.decode(), body)
+
+    async def ask(
+        self, account: AccountId | str, operation: str = "account_info", **fields: Any
+    ) -> str:
+        """Enqueue a request and let the worker take it in; returns its id."""
+        fields.setdefault("id", new_request_id())
+        await self.admission.admit([await self.enqueue(account, operation, **fields)])
+        self.visits.wake()
+        return str(fields["id"])
+
+    async def reply(self, request_id: str) -> Reply:
+        """The reply to a request, as soon as there is one."""
+        await poll(lambda: self.redis.exists(self.keys.reply(request_id)))
+        return decode_reply(await self.redis.get(self.keys.reply(request_id)) or b"")
+
+    async def answer(self, request_id: str) -> OkReply:
+        reply = await self.reply(request_id)
+        assert isinstance(reply, OkReply), reply
+        return reply
+
+    async def error(self, request_id: str) -> ReplyError:
+        reply = await self.reply(request_id)
+        assert isinstance(reply, ErrorReply), reply
+        return reply.error
+
+    async def is_answered(self, request_id: str) -> bool:
+        return bool(await self.redis.exists(self.keys.reply(request_id)))
+
+    async def snapshot(self, account: AccountId) -> Snapshot | None:
+        return (await self.replies.snapshots([account])).get(account)
+
+
+@pytest.fixture
+async def parts(redis: Redis, keys: Keys, terminal: FakeTerminal) -> AsyncIterator[Parts]:
+    """Parts that hold the lease."""
+    built = Parts(redis, keys, terminal)
+    await built.lease.acquire(lambda: False)
+    yield built
+    await built.manager.shutdown()
+
+
 @dataclass
 class Counter:
     """Something that can be called, and knows how often it was."""
@@ -305,13 +458,16 @@ def accounts() -> Iterator[AccountId]:
     return (AccountId(1_001 + index, f"Broker-{index % 2}") for index in range(10_000))
 
 
+async def poll(holds: Callable[[], Awaitable[Any]], limit: float = 10.0) -> None:
+    """Wait until a condition holds, bounded; for what happens on a server or in a process."""
+    with anyio.fail_after(limit):
+        while not await holds():  # noqa: ASYNC110 - nobody there could set an event
+            await anyio.sleep(0.005)
+
+
+Until = Callable[[Callable[[], Awaitable[Any]]], Awaitable[None]]
+
+
 @pytest.fixture
-def until() -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[None]]:
-    """Poll a condition, bounded; for what happens in another process or on a server."""
-
-    async def poll(holds: Callable[[], Awaitable[Any]], limit: float = 10.0) -> None:
-        with anyio.fail_after(limit):
-            while not await holds():
-                await anyio.sleep(0.005)
-
+def until() -> Until:
     return poll

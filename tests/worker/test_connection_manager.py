@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 import msgspec
 import pytest
+from structlog.testing import capture_logs
+
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import (
     MT5AuthError,
@@ -43,7 +45,6 @@ from mt5relay_worker.terminal.protocol import (
     ReadResult,
     Visit,
 )
-from structlog.testing import capture_logs
 
 if TYPE_CHECKING:
     from tests.worker.conftest import FakeTerminal

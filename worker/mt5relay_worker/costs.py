@@ -36,7 +36,7 @@ class Costs:
         for key in (account, account.server):
             self._switches[key] = _smooth(self._switches.get(key), took_ms)
             self._switches.move_to_end(key)
-        if len(self._switches) > _KNOWN_ACCOUNTS:
+        while len(self._switches) > _KNOWN_ACCOUNTS:
             self._switches.popitem(last=False)
 
     def observe_read(self, operation: Operation, took_ms: float) -> None:

@@ -68,12 +68,12 @@ class ConnectionStatus:
             ImpossibleTransitionError: the table has no such transition.
         """
         source = self.state
-        self.detail = detail
         if target is source:
+            self.detail = detail
             return
         if target not in TRANSITIONS[source]:
             raise ImpossibleTransitionError(f"{source} -> {target}: {cause}")
-        self.state, self.cause, self.since = target, cause, now
+        self.state, self.detail, self.cause, self.since = target, detail, cause, now
         self._on_change(Transition(source, target, detail, cause, now))
 
     def busy_with(self, detail: Detail) -> None:

@@ -271,6 +271,8 @@ class Visits:
         """Answer requests that the terminal could not serve."""
         answers = await self._fallback.answers(failed, error)
         self._backlog.remove(failed)
+        if self._backlog.newest_account in {one.account for one in failed}:
+            self._backlog.newest_account = None  # who just failed is not followed
         now_ms = self._clock.now_ms()
         for one in failed:
             self._tried_before.discard(one.entry)

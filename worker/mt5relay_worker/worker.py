@@ -94,8 +94,7 @@ class Worker:
         Raises:
             LeaseLostError: another worker works for this terminal now; exit and be restarted.
         """
-        url = self._settings.redis_url.get_secret_value()
-        async with _client(url, "mt5relay-worker") as redis, _client(url, "intake") as blocking:
+        async with self._client("worker") as redis, self._client("intake") as blocking:
             lease = Lease(
                 redis,
                 self._keys,
@@ -108,6 +107,15 @@ class Worker:
                 return
             await _warn_about_eviction(redis)
             await self._work(redis, blocking, lease, takeover)
+
+    @asynccontextmanager
+    async def _client(self, name: str) -> AsyncIterator[Redis]:
+        url = self._settings.redis_url.get_secret_value()
+        client = connect(url, client_name=f"mt5relay-{name}", tag=self._keys.tag)
+        try:
+            yield client
+        finally:
+            await client.aclose()
 
     async def _work(self, redis: Redis, blocking: Redis, lease: Lease, takeover: Takeover) -> None:
         agents = self._build(redis, blocking, lease)
@@ -242,15 +250,6 @@ class Worker:
             ),
             on_start=publish_sealing_key,
         )
-
-
-@asynccontextmanager
-async def _client(url: str, name: str) -> AsyncIterator[Redis]:
-    client = connect(url, client_name=name)
-    try:
-        yield client
-    finally:
-        await client.aclose()
 
 
 async def _warn_about_eviction(redis: Redis) -> None:

@@ -19,8 +19,11 @@ from mt5relay_gateway.cli.health import health
 from mt5relay_gateway.cli.output import printable
 from mt5relay_gateway.cli.store import NoStoreError
 from mt5relay_gateway.cli.top import top
+from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared import __version__
 from mt5relay_shared.errors import MT5Error, MT5ValidationError, RedisUnavailableError
+from mt5relay_shared.logs import configure_logs
+from mt5relay_shared.settings import load_settings
 
 app = App(
     name="mt5relay",
@@ -41,6 +44,7 @@ for group in (accounts.app, breaker.app, dead.app):
 def main() -> NoReturn:
     """Run the command that the process was started for, and exit with its status."""
     _never_fail_on_a_character()
+    _configure_logs()
     status = run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -81,6 +85,16 @@ def _failed(status: int, explanation: str) -> int:
 def _described(error: MT5Error) -> str:
     when = "" if error.retry_after is None else f"; try again in {error.retry_after:.3g} s"
     return f"{error.code}: {error}{when}"
+
+
+def _configure_logs() -> None:
+    """Only errors, unless MT5_LOG_LEVEL asks for more: a command speaks for itself."""
+    try:
+        settings = load_settings(GatewaySettings)
+    except MT5ValidationError:  # the command will say so
+        return configure_logs(level="error")
+    level = settings.log_level if "log_level" in settings.model_fields_set else "error"
+    return configure_logs(settings.log_format, level)
 
 
 def _never_fail_on_a_character() -> None:

@@ -20,7 +20,9 @@ async def redis_commands(settings: GatewaySettings) -> AsyncGenerator[CommandBat
         MT5ValidationError: the URL can't be used.
     """
     try:
-        redis = connect(settings.redis_url.get_secret_value(), client_name="mt5relay-cli")
+        redis = connect(
+            settings.redis_url.get_secret_value(), client_name="mt5relay-cli", tag=settings.keys.tag
+        )
     except ValueError:  # its text may quote the password
         raise MT5ValidationError(
             "setting REDIS_URL: it is not redis://[user:password@]host:port/db, rediss:// or"

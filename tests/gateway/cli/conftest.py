@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
+import structlog
+from redis.asyncio import Redis
+
 from mt5relay_gateway.cli.app import run
 from mt5relay_gateway.cli.store import StoreServer
 from mt5relay_shared.accounts import AccountId
@@ -38,7 +42,6 @@ from mt5relay_shared.records import (
     TradePosition,
 )
 from mt5relay_shared.sealing import SealingKey, generate_private_key, load_private_key, public_part
-from redis.asyncio import Redis
 
 AS_OF_MS = 1_750_000_000_000
 
@@ -83,15 +86,18 @@ def environment(
 
 
 @pytest.fixture
-def cli(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> RunCli:
-    """Run a command in this process, beside the test's own event loop."""
+def cli(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> Iterator[RunCli]:
+    """Run a command in this process, beside the test's own event loop, without its log."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
     async def run_command(*words: str) -> Ended:
         capsys.readouterr()
         status = await asyncio.to_thread(run, words)
-        return Ended(status, *capsys.readouterr())
+        printed = capsys.readouterr()
+        return Ended(status, printed.out, printed.err)
 
-    return run_command
+    yield run_command
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -168,8 +174,8 @@ class EchoWorker:
     async def run(self) -> None:
         cursors: dict[Any, Any] = {self.keys.requests: "0", self.keys.commands: "0"}
         while True:
-            found: Any = await self.redis.xread(cursors, block=200)
-            for stream, entries in (found or {}).items():
+            found = cast(dict[bytes, Any], await self.redis.xread(cursors, block=200) or {})
+            for stream, entries in found.items():
                 for entry_id, fields in entries:
                     cursors[stream.decode()] = entry_id
                     await self._handle(fields)
@@ -254,7 +260,7 @@ def wait_for() -> Callable[[Callable[[], object]], Any]:
 
     async def wait(condition: Callable[[], object]) -> None:
         async with asyncio.timeout(5):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - what is waited for knows no events
                 await asyncio.sleep(0.01)
 
     return wait
@@ -268,6 +274,6 @@ def worker_health() -> Callable[..., Health]:
 @pytest.fixture
 def account_info() -> Callable[..., AccountInfo]:
     def make(**given: Any) -> AccountInfo:
-        return filled(AccountInfo, **{"currency": "USD", **given})
+        return cast(AccountInfo, filled(AccountInfo, **{"currency": "USD", **given}))
 
     return make

@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from redis.asyncio import Redis
+
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.sealing import (
@@ -19,7 +21,6 @@ from mt5relay_shared.sealing import (
     open_envelope,
     public_part,
 )
-from redis.asyncio import Redis
 
 ACCOUNT = AccountId(25115284, "MetaQuotes-Demo")
 ADD = ("accounts", "add", str(ACCOUNT))
@@ -42,8 +43,7 @@ async def published(redis: Redis, keys: Keys, private_key: X25519PrivateKey) -> 
 
 
 async def stored(redis: Redis, keys: Keys) -> bytes | None:
-    envelope: Any = await redis.hget(keys.accounts, str(ACCOUNT))  # type: ignore[misc]
-    return envelope
+    return cast(bytes | None, await redis.hget(keys.accounts, str(ACCOUNT)))
 
 
 async def test_a_password_is_read_from_standard_input_and_only_the_worker_can_open_it(

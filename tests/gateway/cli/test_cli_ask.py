@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from mt5relay_shared.errors import MT5AuthError
+from mt5relay_shared.operations import Operation
 from mt5relay_shared.records import AccountInfo, TradePosition
 
 ACCOUNT = "25115284@MetaQuotes-Demo"
@@ -14,7 +16,7 @@ DETAILS = {
     "tick": ("--symbol", "EURUSD"),
     "rates": ("--symbol", "EURUSD", "--timeframe", "H1", "--count", "5"),
 }
-OPERATIONS = "account_info positions orders deals history_orders symbol tick rates".split()
+OPERATIONS = tuple(operation.value for operation in Operation)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

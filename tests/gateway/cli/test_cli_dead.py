@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from redis.asyncio import Redis
+
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.messages import Request, decode_request, encode
-from redis.asyncio import Redis
 
 ERROR = msgspec.json.encode({"code": "POISONED", "message": "crashed the worker 3 times"})
 REQUEST = Request(

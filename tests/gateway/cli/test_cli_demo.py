@@ -10,15 +10,17 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
+from redis import Redis as BlockingRedis
+from redis.asyncio import Redis
+
 from mt5relay_gateway.cli.demo_book import SAMPLE_LOGIN, read_book, write_book
 from mt5relay_gateway.cli.demo_store import imitated_server
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.operations import Operation
-from redis import Redis as BlockingRedis
-from redis.asyncio import Redis
 
 SAMPLE = Path(__file__).parents[3] / "deploy" / "accounts.sample.json"
 ONCE = ("demo", "--once", "--json", "--speed", "0")
@@ -42,6 +44,15 @@ async def demo_program(environment: dict[str, str], *words: str) -> subprocess.P
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def is_empty(directory: Path) -> bool:
+    return not any(directory.iterdir())
+
+
+async def keys_like(redis: Redis, pattern: str) -> object:
+    search: Any = redis.keys
+    return await search(pattern)
 
 
 def is_alive(pid: int) -> bool:
@@ -70,9 +81,9 @@ async def test_once_asks_everything_for_three_accounts_and_leaves_nothing(
     ]
     assert {(one["status"], one["source"]) for one in looks} == {("ok", "terminal")}
     assert not is_alive(started["worker"]["pid"])
-    assert list(temporary.iterdir()) == []
+    assert is_empty(temporary)
     terminal = started["store"]["terminal"]
-    assert [key async for key in redis.scan_iter(f"*{terminal}*")] == []
+    assert await keys_like(redis, f"*{terminal}*") == []
 
 
 async def test_without_a_redis_one_is_started_and_the_answers_are_shown_as_tables(
@@ -85,7 +96,7 @@ async def test_without_a_redis_one_is_started_and_the_answers_are_shown_as_table
     assert (process.returncode, err) == (0, "")
     assert out.startswith("store: origin ")
     assert f"account_info of {SAMPLE_LOGIN}@MetaQuotes-Demo: from the terminal" in out
-    assert list(temporary.iterdir()) == []
+    assert is_empty(temporary)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process on Windows")
@@ -107,7 +118,7 @@ async def test_it_runs_until_it_is_told_to_end_and_then_tidies_up(
     _, err = await asyncio.to_thread(process.communicate, timeout=60)
     assert (process.returncode, err) == (status, "")
     assert not is_alive(pid)
-    assert list(temporary.iterdir()) == []
+    assert is_empty(temporary)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
@@ -124,7 +135,7 @@ async def test_a_worker_that_dies_ends_it_with_the_end_of_the_worker_s_log(
     assert process.returncode == 1
     assert "the worker ended with status -9:" in err
     assert "worker.started" in err
-    assert list(temporary.iterdir()) == []
+    assert is_empty(temporary)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +186,6 @@ def test_a_book_that_can_t_be_used_is_refused_with_the_place(
 
 
 def test_where_there_is_no_server_an_imitation_serves() -> None:
-    with imitated_server() as url, BlockingRedis.from_url(url) as redis:
+    with imitated_server() as url, BlockingRedis(port=urlsplit(url).port or 0) as redis:
         assert redis.xadd("requests", {"request": "{}"})
         assert redis.xlen("requests") == 1

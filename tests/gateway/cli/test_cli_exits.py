@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+
 from mt5relay_shared import __version__
 
 NOWHERE = "redis://:hunter2@127.0.0.1:1/0"

@@ -9,11 +9,12 @@ import sys
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
+
 from mt5relay_gateway.cli.health import EXIT_STATUS
 from mt5relay_gateway.cli.top import Sight, requests_per_second
 from mt5relay_shared.health import Health, Status
 from mt5relay_shared.keys import Keys
-from redis.asyncio import Redis
 
 
 @pytest.mark.parametrize("status", Status)

@@ -6,13 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from rich.console import Console
+
 from mt5relay_gateway.answers import Answer
 from mt5relay_gateway.cli.demo_traffic import Look
 from mt5relay_gateway.cli.live import Board, board_view, quantile
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import MT5TimeoutError
 from mt5relay_shared.operations import Operation
-from rich.console import Console
 
 ACCOUNT = AccountId(25115284, "MetaQuotes-Demo")
 NOW = datetime(2025, 6, 15, tzinfo=UTC)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque, namedtuple
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 import pytest
+from tests.worker.conftest import record
+
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.records import (
     AccountInfo,
@@ -21,20 +24,33 @@ from mt5relay_shared.records import (
 )
 from mt5relay_worker.terminal.metatrader5 import MetaTrader5Adapter
 from mt5relay_worker.terminal.switching import SwitchLimits, VerifiedSwitch
-from tests.worker.conftest import record
 
 SUCCESS = (1, "Success")
 NO_CONNECTION = (-10004, "No IPC connection")
 REFUSED = (-6, "Terminal: Authorization failed")
 
-TerminalInfo = namedtuple("TerminalInfo", "connected trade_allowed build path ping_last")  # noqa: PYI024 - as untyped as the package's own
+
+class TerminalInfo(NamedTuple):
+    """As much of `terminal_info()` as is looked at."""
+
+    connected: bool
+    trade_allowed: bool
+    build: int
+    path: str
+    ping_last: int
 
 
-def row(found: Record) -> Any:
-    """A record as the package's own named tuple."""
-    names = found.__struct_fields__
-    kind: Any = namedtuple(type(found).__name__, names)  # noqa: PYI024 - names known at run time only
-    return kind(*(getattr(found, name) for name in names))
+class Row:
+    """A record in the package's shape: attributes, and `_asdict()`."""
+
+    def __init__(self, found: Record) -> None:
+        self.__dict__.update(msgspec.structs.asdict(found))
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+    def _asdict(self) -> dict[str, Any]:
+        return dict(self.__dict__)
 
 
 class FakeClock:
@@ -163,26 +179,26 @@ class FakeBinding:
         return self._call("orders_total", lambda: len(self._rows("orders")), None)
 
     def history_deals_get(self, date_from: int, date_to: int) -> Any:
-        deal = row(record(TradeDeal, ticket=7))
+        deal = Row(record(TradeDeal, ticket=7))
         return self._call("history_deals_get", lambda: (deal,), None, date_from, date_to)
 
     def history_orders_get(self, date_from: int, date_to: int) -> Any:
-        order = row(record(TradeOrder, ticket=8))
+        order = Row(record(TradeOrder, ticket=8))
         return self._call("history_orders_get", lambda: (order,), None, date_from, date_to)
 
     def symbol_info(self, symbol: str) -> Any:
-        found = row(record(SymbolInfo, name=symbol))
+        found = Row(record(SymbolInfo, name=symbol))
         return self._call("symbol_info", lambda: found, None, symbol)
 
     def symbol_info_tick(self, symbol: str) -> Any:
-        tick = row(record(Tick, bid=1.1, ask=1.2))
+        tick = Row(record(Tick, bid=1.1, ask=1.2))
         return self._call("symbol_info_tick", lambda: tick, None, symbol)
 
     def symbol_select(self, symbol: str, enable: bool) -> bool:
         return bool(self._call("symbol_select", lambda: True, False, symbol, enable))
 
     def copy_rates_from_pos(self, symbol: str, timeframe: int, start_pos: int, count: int) -> Any:
-        bars = [tuple(row(record(Rate, time=60 * index))) for index in range(count)]
+        bars = [msgspec.structs.astuple(record(Rate, time=60 * index)) for index in range(count)]
         return self._call(
             "copy_rates_from_pos", lambda: bars, None, symbol, timeframe, start_pos, count
         )
@@ -225,16 +241,16 @@ class FakeBinding:
                 return None
             shown = self.previous
         if shown is None:
-            return row(record(AccountInfo))
+            return Row(record(AccountInfo))
         info = self.books[shown].info
         if not self._passed(self.after_login.margin):
             info = record(AccountInfo, login=info.login, server=info.server, balance=info.balance)
-        return row(info)
+        return Row(info)
 
     def _rows(self, name: str) -> tuple[Any, ...]:
         if self.on is None or not self._passed(self.after_login.lists):
             return ()
-        return tuple(row(found) for found in getattr(self.books[self.on], name))
+        return tuple(Row(found) for found in getattr(self.books[self.on], name))
 
 
 READS = (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.records import AccountInfo
 from mt5relay_shared.sealing import envelope_fingerprint, public_part, seal

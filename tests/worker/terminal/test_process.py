@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +11,9 @@ from typing import Protocol
 
 import anyio
 import pytest
+
 from mt5relay_shared.errors import MT5ConnectionError, MT5InitError, MT5TimeoutError
+from mt5relay_worker.credentials import write_private_key
 from mt5relay_worker.terminal.process import TerminalProcess
 from mt5relay_worker.terminal.protocol import (
     MAX_FRAME_BYTES,
@@ -253,11 +254,10 @@ async def test_the_projects_own_process_ends_when_its_pipe_closes(
 
 
 @pytest.fixture
-async def simulated(tmp_path: Path) -> AsyncIterator[TerminalProcess]:
-    """The project's own terminal process, on the simulator."""
+def launcher(tmp_path: Path) -> Path:
+    """A script that starts the project's own terminal process, on the simulator."""
     key, book = tmp_path / "worker.key", tmp_path / "book.json"
-    keygen = [sys.executable, "-m", "mt5relay_worker", "keygen", "--out", str(key)]
-    subprocess.run(keygen, check=True, capture_output=True)
+    write_private_key(key)
     book.write_text('{"servers": [], "accounts": []}')
     launcher = tmp_path / "launch.py"
     settings = {
@@ -269,6 +269,11 @@ async def simulated(tmp_path: Path) -> AsyncIterator[TerminalProcess]:
         f"import os; os.environ.update({settings!r})\n"
         "from mt5relay_worker.terminal.host import main\nmain()\n"
     )
+    return launcher
+
+
+@pytest.fixture
+async def simulated(launcher: Path) -> AsyncIterator[TerminalProcess]:
     process = TerminalProcess(start_limit=20.0, command=[sys.executable, str(launcher)])
     yield process
     await process.stop()
@@ -276,13 +281,8 @@ async def simulated(tmp_path: Path) -> AsyncIterator[TerminalProcess]:
 
 def has_ended(pid: int) -> bool:
     """Whether a process, waited for by its parent, is gone."""
-    if os.name != "posix":
-        listed = subprocess.run(
-            ["tasklist", "/FI", f"PID eq {pid}"], capture_output=True, text=True
-        )
-        return str(pid) not in listed.stdout
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        os.kill(pid, 0 if os.name == "posix" else signal.SIGTERM)
+    except OSError:  # Windows says "access denied" or "invalid parameter"
         return True
     return False

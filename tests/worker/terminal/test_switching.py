@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.records import AccountInfo
 from mt5relay_shared.secret import Secret

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.sealing import envelope_fingerprint, public_part, seal
@@ -23,8 +24,8 @@ def vault(key: X25519PrivateKey) -> Vault:
     return Vault(key)
 
 
-def envelope_for(key: X25519PrivateKey, account: AccountId, password: str = "planted") -> bytes:
-    return seal(Secret(password), account, public_part(key), 0)
+def envelope_for(key: X25519PrivateKey, account: AccountId, text: str = "planted") -> bytes:
+    return seal(Secret(text), account, public_part(key), 0)
 
 
 def opened(vault: Vault, account: AccountId, envelope: bytes) -> str:

@@ -1,0 +1,241 @@
+"""The same system on one server, over TLS, behind Sentinel, and in a Cluster: real servers each."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import ssl
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from redis import Redis as BlockingRedis
+from redis.exceptions import RedisError
+from tests.chaos.link import Link
+
+from mt5relay_gateway.cli.store import StoreServer, find_server_program, free_port
+from mt5relay_shared.errors import RedisUnavailableError
+from mt5relay_shared.keys import Keys
+from mt5relay_shared.redis_client import connect
+
+if TYPE_CHECKING:
+    from tests.system.conftest import System
+
+LIMIT = 20.0  # seconds until servers agree with each other
+
+
+def _until(holds: Callable[[], Any]) -> None:
+    give_up = time.monotonic() + LIMIT
+    while True:
+        with contextlib.suppress(RedisError):
+            if holds():
+                return
+        if time.monotonic() > give_up:
+            pytest.fail("the servers never agreed")
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def _servers(
+    directory: Path, ports: Sequence[int], options: Callable[[int], Sequence[str]]
+) -> Iterator[list[StoreServer]]:
+    program = find_server_program()
+    assert program is not None
+    with contextlib.ExitStack() as stack:
+        started: list[StoreServer] = []
+        for port in ports:
+            folder = directory / str(port)
+            folder.mkdir()
+            server = StoreServer(program, folder, port=port, options=options(port))
+            server.start()
+            stack.callback(server.kill)
+            started.append(server)
+        yield started
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[str]:
+    """Three masters that share all slots."""
+    ports = [free_port() for _ in range(3)]
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+    bus = {port: free_port() for port in ports}
+    with _servers(tmp_path, ports, lambda port: (*options, "--cluster-port", str(bus[port]))):
+        clients = [BlockingRedis(port=port, protocol=2) for port in ports]
+        bounds = [0, 5461, 10923, 16384]
+        for number, client in enumerate(clients):
+            span = (bounds[number], bounds[number + 1] - 1)
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", *span)
+            for port in ports:
+                client.execute_command("CLUSTER", "MEET", "127.0.0.1", port, bus[port])
+        for client in clients:
+            _until(lambda client=client: _is_whole(client))
+            client.close()
+        yield "redis+cluster://" + ",".join(f"127.0.0.1:{port}" for port in ports)
+
+
+def _is_whole(client: BlockingRedis) -> bool:
+    info: Any = client.execute_command("CLUSTER INFO")
+    return (info["cluster_state"], info["cluster_known_nodes"]) == ("ok", "3")
+
+
+@pytest.fixture
+def sentinels(tmp_path: Path) -> Iterator[tuple[str, list[StoreServer]]]:
+    """A master, a replica, and three sentinels; yields the URL and the two servers."""
+    master, replica, *watchers = [free_port() for _ in range(5)]
+
+    def options(port: int) -> Sequence[str]:
+        if port == master:
+            return ("--repl-diskless-sync-delay", "0")
+        return ("--replicaof", "127.0.0.1", str(master))
+
+    with _servers(tmp_path, [master, replica], options) as servers:
+        with _sentinels(tmp_path, watchers, master):
+            first = BlockingRedis(port=watchers[0], protocol=2)
+            _until(lambda: first.sentinel_slaves("relay"))
+            _until(lambda: len(first.sentinel_sentinels("relay")) == 2)
+            first.close()
+            nodes = ",".join(f"127.0.0.1:{port}" for port in watchers)
+            yield f"redis+sentinel://{nodes}/relay", servers
+
+
+@contextlib.contextmanager
+def _sentinels(directory: Path, ports: Sequence[int], master: int) -> Iterator[None]:
+    program = find_server_program()
+    assert program is not None
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        for port in ports:
+            configuration = directory / f"sentinel-{port}.conf"
+            configuration.write_text(
+                f"port {port}\nbind 127.0.0.1\ndir {directory}\n"
+                f"sentinel monitor relay 127.0.0.1 {master} 2\n"
+                "sentinel down-after-milliseconds relay 500\n"
+                "sentinel failover-timeout relay 3000\n"
+            )
+            command = [str(program.path), str(configuration), "--sentinel"]
+            running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+async def tls(system_server: StoreServer, tmp_path: Path) -> AsyncIterator[str]:
+    """TLS in front of the server, and nobody gets in without a certificate.
+
+    The bundled server is built without TLS, so a terminator stands before it; what worker and
+    client speak is the same.
+    """
+    certificate, key = tmp_path / "relay.crt", tmp_path / "relay.key"
+    _write_certificate(certificate, key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(certificate)
+    context.verify_mode = ssl.CERT_REQUIRED
+    link = Link(system_server.port)
+    await link.open(context)
+    yield (
+        f"rediss://127.0.0.1:{link.port}/0?ssl_ca_certs={certificate}"
+        f"&ssl_certfile={certificate}&ssl_keyfile={key}"
+    )
+    link.close()
+
+
+def _write_certificate(certificate: Path, key: Path) -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "relay")])
+    now = datetime.now(UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(private, hashes.SHA256())
+    )
+    certificate.write_bytes(built.public_bytes(Encoding.PEM))
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+async def _serves(system: System, url: str) -> None:
+    async with _on(system, url):
+        await system.start(REDIS_URL=url)
+        async with system.client() as client:
+            for account in system.accounts:
+                assert (await client.account_info(account)).data.login == account.login
+
+
+@contextlib.asynccontextmanager
+async def _on(system: System, url: str) -> Any:
+    """Move a system to other servers."""
+    await system.redis.aclose()
+    system.url = url
+    system.redis = connect(url, client_name="system-test", tag=system.keys.tag)
+    yield
+
+
+async def test_a_cluster_of_three_masters_serves_terminals_on_each_of_them(
+    system: System, cluster: str
+) -> None:
+    await _serves(system, cluster)
+    probes = [connect(cluster, client_name="x", tag=Keys(f"t{n}").tag) for n in range(30)]
+    owners = set()
+    for number, probe in enumerate(probes):
+        await probe.set(Keys(f"t{number}").health, "x", px=1000)
+        owners.add(probe.connection_pool._available_connections[0].port)  # type: ignore[union-attr]
+        await probe.aclose()
+    assert len(owners) == 3
+
+
+async def test_tls_with_a_client_certificate(system: System, tls: str) -> None:
+    await _serves(system, tls)
+
+
+async def test_without_its_certificate_a_client_is_told_that_redis_cannot_be_reached(
+    system: System, tls: str
+) -> None:
+    system.url = tls.partition("&ssl_certfile")[0]
+    with pytest.raises(RedisUnavailableError):
+        async with system.client():
+            pass
+
+
+async def test_a_failover_behind_sentinel_is_followed_by_worker_and_client(
+    system: System, sentinels: tuple[str, list[StoreServer]]
+) -> None:
+    url, (master, _) = sentinels
+    async with _on(system, url):
+        await system.start(REDIS_URL=url)
+        async with system.client(timeout=30) as client:
+            account = system.accounts[0]
+            assert (await client.account_info(account)).source == "terminal"
+            assert await system.redis.wait(1, 5000) == 1  # credentials are on the replica too
+            master.kill()
+            # The worker that lost its lease has exited; its supervisor starts another.
+            give_up = time.monotonic() + LIMIT
+            while time.monotonic() < give_up:
+                if system.workers[-1].process.poll() is not None:
+                    system.start_worker(REDIS_URL=url)
+                with contextlib.suppress(Exception):
+                    answer = await client.account_info(account, timeout=3)
+                    assert answer.data.login == account.login
+                    return
+                await anyio.sleep(0.2)
+    pytest.fail(f"no answer after the failover\n{system.tail()}")
