@@ -98,14 +98,16 @@ def sentinels(tmp_path: Path) -> Iterator[tuple[str, list[StoreServer]]]:
             return ("--repl-diskless-sync-delay", "0")
         return ("--replicaof", "127.0.0.1", str(master))
 
-    with _servers(tmp_path, [master, replica], options) as servers:
-        with _sentinels(tmp_path, watchers, master):
-            first = BlockingRedis(port=watchers[0], protocol=2)
-            _until(lambda: first.sentinel_slaves("relay"))
-            _until(lambda: len(first.sentinel_sentinels("relay")) == 2)
-            first.close()
-            nodes = ",".join(f"127.0.0.1:{port}" for port in watchers)
-            yield f"redis+sentinel://{nodes}/relay", servers
+    with (
+        _servers(tmp_path, [master, replica], options) as servers,
+        _sentinels(tmp_path, watchers, master),
+    ):
+        first = BlockingRedis(port=watchers[0], protocol=2)
+        _until(lambda: first.sentinel_slaves("relay"))
+        _until(lambda: len(first.sentinel_sentinels("relay")) == 2)
+        first.close()
+        nodes = ",".join(f"127.0.0.1:{port}" for port in watchers)
+        yield f"redis+sentinel://{nodes}/relay", servers
 
 
 @contextlib.contextmanager
