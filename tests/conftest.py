@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 import stamina.instrumentation
+from redis.asyncio import Redis
+
 from mt5relay_gateway.cli.store import NoStoreError, StoreServer, running_server
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.redis_client import connect
-from redis.asyncio import Redis
 
 _terminals = itertools.count(1)
 stamina.instrumentation.set_on_retry_hooks([])  # as the worker's command does

@@ -91,7 +91,9 @@ class AccountClient(AccountLookups):
         self._timeout = timeout
         self._name = check_gateway_name(name or f"gw-{new_request_id()[-12:].lower()}")
         self._keys = Keys(terminal, key_prefix)
-        self._batch = CommandBatch(_connection(redis_url, f"mt5relay-{self._name}-commands", self._keys))
+        self._batch = CommandBatch(
+            _connection(redis_url, f"mt5relay-{self._name}-commands", self._keys)
+        )
         self._inbox = Inbox(
             _connection(redis_url, f"mt5relay-{self._name}-replies", self._keys),
             self._batch,

@@ -28,7 +28,8 @@ class Script:
 
     @classmethod
     def named(cls, name: str) -> Script:
-        source = (resources.files(__package__) / "scripts" / f"{name}.lua").read_text("utf-8")
+        folder = resources.files("mt5relay_shared") / "scripts"
+        source = (folder / f"{name}.lua").read_text("utf-8")
         return cls(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
     def by_digest(self, keys: Sequence[str], arguments: Sequence[Argument]) -> tuple[Any, ...]:

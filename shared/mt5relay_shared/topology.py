@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 from redis.asyncio.connection import Connection, SSLConnection
@@ -57,7 +57,7 @@ class Witnesses:
             try:
                 await connection.connect()  # type: ignore[no-untyped-call]
                 await connection.send_command(*command)
-                return address, await connection.read_response()
+                return address, cast(Any, await connection.read_response())
             except (RedisError, OSError) as error:
                 trouble = error
             finally:
@@ -100,7 +100,7 @@ class LocatedConnection(Connection):
 
     def __init__(self, *, locator: Locator, **options: Any) -> None:  # noqa: ANN401 - redis-py's own
         self._locator = locator
-        super().__init__(**options)
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]
 
     async def _connect(self) -> None:
         self.host, self.port = await self._locator.locate()
@@ -108,7 +108,7 @@ class LocatedConnection(Connection):
 
     async def read_response(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - redis-py's own
         try:
-            return await super().read_response(*args, **options)
+            return cast(Any, await super().read_response(*args, **options))
         except (MovedError, ReadOnlyError) as error:
             await self.disconnect()
             raise RedisConnectionError(

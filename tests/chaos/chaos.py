@@ -20,12 +20,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from tests.chaos.ledger import Ledger
 from tests.chaos.link import Link
@@ -184,7 +183,7 @@ class Chaos:
 
     # The books
 
-    async def balance(self, redis: Redis) -> None:
+    async def balance(self, redis: Any) -> None:
         """Read the journals and the reply streams, and look for the replies that are due."""
         for gateway in self.gateways:
             self._read_journal(gateway)
@@ -201,7 +200,7 @@ class Chaos:
                 line = json.loads(raw)
                 getattr(self.ledger, line["kind"])(line)
 
-    async def _read_replies(self, redis: Redis, gateway: Gateway) -> None:
+    async def _read_replies(self, redis: Any, gateway: Gateway) -> None:
         stream = self.keys.replies(gateway.name)
         entries = await redis.xrange(stream, f"({gateway.cursor}" if gateway.cursor != "0" else "-")
         for entry, fields in entries:
@@ -209,7 +208,7 @@ class Chaos:
             for request_id, body in fields.items():
                 self.ledger.pushed(request_id.decode(), body)
 
-    async def _check_due(self, redis: Redis) -> None:
+    async def _check_due(self, redis: Any) -> None:
         now = time.time()
         for entry in self.ledger.entries.values():
             if entry.accepted and not entry.has_reply:
@@ -300,8 +299,8 @@ class Chaos:
 
 
 @contextlib.asynccontextmanager
-async def _judge(server: StoreServer) -> Any:
-    redis = connect(server.url, client_name="judge")
+async def _judge(server: StoreServer) -> AsyncGenerator[Any]:
+    redis: Any = connect(server.url, client_name="judge")
     try:
         yield redis
     finally:
@@ -328,7 +327,7 @@ async def run(minutes: float, seed: int, directory: Path, server: StoreServer) -
     return chaos.ledger
 
 
-async def _enrol(redis: Redis, keys: Keys) -> None:
+async def _enrol(redis: Any, keys: Keys) -> None:
     limit = time.monotonic() + 20
     while (published := await redis.get(keys.sealing_key)) is None:
         if time.monotonic() > limit:
@@ -340,7 +339,7 @@ async def _enrol(redis: Redis, keys: Keys) -> None:
         await redis.hset(keys.accounts, str(account), sealed)
 
 
-async def _storm(chaos: Chaos, redis: Redis, seconds: float) -> float:
+async def _storm(chaos: Chaos, redis: Any, seconds: float) -> float:
     """Faults until the time is over; returns the server's memory after the warm-up."""
     faults = chaos.faults()
     ends, memory = time.monotonic() + seconds, 0.0
@@ -357,7 +356,7 @@ async def _storm(chaos: Chaos, redis: Redis, seconds: float) -> float:
     return memory or float((await redis.info("memory"))["used_memory"])
 
 
-async def _settle(chaos: Chaos, redis: Redis) -> None:
+async def _settle(chaos: Chaos, redis: Any) -> None:
     """No more faults: whatever waits is answered or expires."""
     ends = time.monotonic() + SETTLE
     while time.monotonic() < ends:
@@ -374,7 +373,7 @@ async def _quietly(step: Awaitable[None]) -> None:
         await step
 
 
-async def _look_for_leftovers(chaos: Chaos, redis: Redis) -> None:
+async def _look_for_leftovers(chaos: Chaos, redis: Any) -> None:
     keys, left = chaos.keys, chaos.ledger.left_behind
     if waiting := await redis.xlen(keys.requests):
         left.append(f"{waiting} entries in the request stream")

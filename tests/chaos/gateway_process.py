@@ -102,5 +102,5 @@ async def _connected(url: str, terminal: str, name: str) -> AccountClient:
 
 if __name__ == "__main__":
     url, terminal, name, journal, accounts, seed = sys.argv[1:]
-    ACCOUNTS += [AccountId.parse(line) for line in Path(accounts).read_text().split()]
+    ACCOUNTS.extend(map(AccountId.parse, Path(accounts).read_text().split()))
     asyncio.run(main(url, terminal, name, Path(journal), int(seed)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -82,7 +82,7 @@ class RespProxy:
         self._server: asyncio.Server | None = None
 
     @contextlib.asynccontextmanager
-    async def listening(self) -> AsyncIterator[str]:
+    async def listening(self) -> AsyncGenerator[str]:
         """Serve; yields the URL for clients."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
@@ -169,7 +169,8 @@ async def _run_unanswered(
 
 async def _read_command(reader: asyncio.StreamReader) -> tuple[bytes, list[bytes]]:
     header = await reader.readuntil(b"\r\n")
-    raw, parts = [header], []
+    raw = [header]
+    parts: list[bytes] = []
     for _ in range(int(header[1:])):
         size = await reader.readuntil(b"\r\n")
         body = await reader.readexactly(int(size[1:]) + 2)

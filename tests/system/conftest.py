@@ -15,7 +15,6 @@ from typing import Any
 
 import anyio
 import pytest
-from redis.asyncio import Redis
 
 from mt5relay_gateway import AccountClient
 from mt5relay_gateway.cli.store import StoreServer, running_server
@@ -92,7 +91,7 @@ class System:
     url: str
     directory: Path
     keys: Keys
-    redis: Redis
+    redis: Any  # redis-py types its answers for every protocol at once
     accounts: list[AccountId]
     workers: list[WorkerProcess] = field(default_factory=list[WorkerProcess])
 
@@ -135,7 +134,8 @@ class System:
             await self.redis.hset(self.keys.accounts, str(account), seal(secret, account, key, 0))
 
     async def health(self) -> dict[bytes, bytes]:
-        return await self.redis.hgetall(self.keys.health)
+        found: dict[bytes, bytes] = await self.redis.hgetall(self.keys.health)
+        return found
 
     async def until_health(self, **expected: bytes) -> dict[bytes, bytes]:
         """Wait until the health hash holds these values."""

@@ -7,7 +7,7 @@ import ipaddress
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +48,7 @@ def _until(holds: Callable[[], Any]) -> None:
 @contextlib.contextmanager
 def _servers(
     directory: Path, ports: Sequence[int], options: Callable[[int], Sequence[str]]
-) -> Iterator[list[StoreServer]]:
+) -> Generator[list[StoreServer]]:
     program = find_server_program()
     assert program is not None
     with contextlib.ExitStack() as stack:
@@ -70,20 +70,20 @@ def cluster(tmp_path: Path) -> Iterator[str]:
     options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
     bus = {port: free_port() for port in ports}
     with _servers(tmp_path, ports, lambda port: (*options, "--cluster-port", str(bus[port]))):
-        clients = [BlockingRedis(port=port, protocol=2) for port in ports]
+        clients: list[Any] = [BlockingRedis(port=port, protocol=2) for port in ports]
         bounds = [0, 5461, 10923, 16384]
         for number, client in enumerate(clients):
             span = (bounds[number], bounds[number + 1] - 1)
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", *span)
             for port in ports:
                 client.execute_command("CLUSTER", "MEET", "127.0.0.1", port, bus[port])
+        _until(lambda: all(_is_whole(client) for client in clients))
         for client in clients:
-            _until(lambda client=client: _is_whole(client))
             client.close()
         yield "redis+cluster://" + ",".join(f"127.0.0.1:{port}" for port in ports)
 
 
-def _is_whole(client: BlockingRedis) -> bool:
+def _is_whole(client: Any) -> bool:
     info: Any = client.execute_command("CLUSTER INFO")
     return (info["cluster_state"], info["cluster_known_nodes"]) == ("ok", "3")
 
@@ -102,7 +102,7 @@ def sentinels(tmp_path: Path) -> Iterator[tuple[str, list[StoreServer]]]:
         _servers(tmp_path, [master, replica], options) as servers,
         _sentinels(tmp_path, watchers, master),
     ):
-        first = BlockingRedis(port=watchers[0], protocol=2)
+        first: Any = BlockingRedis(port=watchers[0], protocol=2)
         _until(lambda: first.sentinel_slaves("relay"))
         _until(lambda: len(first.sentinel_sentinels("relay")) == 2)
         first.close()
@@ -111,7 +111,7 @@ def sentinels(tmp_path: Path) -> Iterator[tuple[str, list[StoreServer]]]:
 
 
 @contextlib.contextmanager
-def _sentinels(directory: Path, ports: Sequence[int], master: int) -> Iterator[None]:
+def _sentinels(directory: Path, ports: Sequence[int], master: int) -> Generator[None]:
     program = find_server_program()
     assert program is not None
     running: list[subprocess.Popen[bytes]] = []
@@ -185,7 +185,7 @@ async def _serves(system: System, url: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _on(system: System, url: str) -> Any:
+async def _on(system: System, url: str) -> AsyncGenerator[None]:
     """Move a system to other servers."""
     await system.redis.aclose()
     system.url = url
@@ -197,11 +197,12 @@ async def test_a_cluster_of_three_masters_serves_terminals_on_each_of_them(
     system: System, cluster: str
 ) -> None:
     await _serves(system, cluster)
-    probes = [connect(cluster, client_name="x", tag=Keys(f"t{n}").tag) for n in range(30)]
-    owners = set()
-    for number, probe in enumerate(probes):
-        await probe.set(Keys(f"t{number}").health, "x", px=1000)
-        owners.add(probe.connection_pool._available_connections[0].port)  # type: ignore[union-attr]
+    owners: set[int] = set()
+    for number in range(30):
+        keys = Keys(f"t{number}")
+        probe: Any = connect(cluster, client_name="probe", tag=keys.tag)
+        await probe.set(keys.health, "x", px=1000)
+        owners.add((await probe.info("server"))["tcp_port"])
         await probe.aclose()
     assert len(owners) == 3
 

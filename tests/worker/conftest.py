@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import pytest
 from redis.asyncio import Redis
 from tests.conftest import virtual_time_backend
 
+from mt5relay_gateway.cli.store import NoStoreError, StoreServer, running_server
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import MT5ConnectionError, MT5Error, MT5InitError, MT5TimeoutError
 from mt5relay_shared.ids import new_request_id
@@ -29,6 +31,7 @@ from mt5relay_shared.messages import (
 )
 from mt5relay_shared.operations import Operation
 from mt5relay_shared.records import AccountInfo, Record, TradePosition
+from mt5relay_shared.redis_client import connect
 from mt5relay_shared.snapshots import Snapshot
 from mt5relay_worker.admission import Admission, Entry
 from mt5relay_worker.backlog import Backlog
@@ -305,7 +308,9 @@ class Parts:
     The lease is long, so that no heartbeat is needed; pauses are short, so that no test waits.
     """
 
-    def __init__(self, redis: Redis, keys: Keys, terminal: FakeTerminal) -> None:
+    def __init__(
+        self, redis: Redis, keys: Keys, terminal: FakeTerminal, *, lease_ttl: float = 60.0
+    ) -> None:
         self.redis = redis
         self.keys = keys
         self.terminal = terminal
@@ -319,7 +324,7 @@ class Parts:
         for operation in Operation:  # of a terminal that reads at once, so that reads share visits
             self.costs.observe_read(operation, 0.1)
         self.shadow = ShadowFifo(self.costs)
-        self.lease = Lease(redis, keys, clock, worker_id="worker-of-the-test", ttl=60.0)
+        self.lease = Lease(redis, keys, clock, worker_id="worker-of-the-test", ttl=lease_ttl)
         self.replies = Replies(redis, self.lease, keys, clock, snapshot_ttl=60.0)
         self.fallback = Fallback(self.replies, clock)
         self.lockout = Lockout(LockoutPolicy())
@@ -413,6 +418,46 @@ async def parts(redis: Redis, keys: Keys, terminal: FakeTerminal) -> AsyncIterat
     await built.lease.acquire(lambda: False)
     yield built
     await built.manager.shutdown()
+
+
+@pytest.fixture
+async def unconnected_parts(terminal: FakeTerminal) -> Parts:
+    """Parts for what needs no Redis, in virtual time: nobody listens where they would connect."""
+    client = connect("redis://127.0.0.1:1", client_name="never-used")
+    return Parts(client, Keys("virtual"), terminal)
+
+
+@pytest.fixture
+def own_server() -> Iterator[StoreServer]:
+    """A server that a test may kill."""
+    try:
+        with running_server() as started:
+            yield started
+    except NoStoreError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+async def own_parts(
+    own_server: StoreServer, keys: Keys, terminal: FakeTerminal
+) -> AsyncIterator[Parts]:
+    """Parts on a server of their own, with a lease that is over after a second."""
+    client = connect(own_server.url, client_name="own")
+    built = Parts(client, keys, terminal, lease_ttl=1.0)
+    await built.lease.acquire(lambda: False)
+    yield built
+    await built.manager.shutdown()
+    await client.aclose()
+
+
+@pytest.fixture
+async def onlooker(own_server: StoreServer) -> AsyncIterator[Redis]:
+    """Another client of the server that a test may kill."""
+    client = connect(own_server.url, client_name="onlooker")
+    yield client
+    await client.aclose()
 
 
 @dataclass

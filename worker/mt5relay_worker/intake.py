@@ -142,7 +142,8 @@ class Intake:
 
 def _entries(found: Any, stream: str) -> list[Entry]:  # noqa: ANN401 - redis-py's own shape
     """The entries of one stream; the body is the field `request` or `command`."""
-    rows = (found or {}).get(stream.encode(), [])
+    streams: dict[bytes, list[tuple[bytes, dict[bytes, bytes]]]] = found or {}
+    rows = streams.get(stream.encode(), [])
     return [Entry(entry.decode(), _body(fields)) for entry, fields in rows]
 
 

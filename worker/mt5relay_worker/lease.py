@@ -142,6 +142,7 @@ class Lease:
         Raises:
             LeaseLostError: the script was fenced off, or the trust window ended first.
         """
+        answer: list[Any] = []
         try:
             async for attempt in stamina.retry_context(
                 on=REDIS_TROUBLE,
@@ -151,7 +152,7 @@ class Lease:
                 wait_max=1.0,
             ):
                 with attempt:
-                    answer: list[Any] = await script.run(
+                    answer = await script.run(
                         self._redis, [self._keys.lease, *keys], [self.value, *arguments]
                     )
         except REDIS_TROUBLE as error:

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -20,7 +20,7 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGBREAK")
 
 
 @contextmanager
-def stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+def stop_on_signals(stop: Callable[[], None]) -> Generator[None]:
     """Call `stop` on the running event loop when the process is asked to end."""
     loop = asyncio.get_running_loop()
 

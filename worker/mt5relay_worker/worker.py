@@ -6,9 +6,10 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 import msgspec
@@ -109,7 +110,7 @@ class Worker:
             await self._work(redis, blocking, lease, takeover)
 
     @asynccontextmanager
-    async def _client(self, name: str) -> AsyncIterator[Redis]:
+    async def _client(self, name: str) -> AsyncGenerator[Redis]:
         url = self._settings.redis_url.get_secret_value()
         client = connect(url, client_name=f"mt5relay-{name}", tag=self._keys.tag)
         try:
@@ -252,7 +253,7 @@ class Worker:
         )
 
 
-async def _warn_about_eviction(redis: Redis) -> None:
+async def _warn_about_eviction(redis: Any) -> None:  # noqa: ANN401 - redis-py half types this
     """A server that evicts keys under pressure loses requests and replies without a word."""
     try:
         policy = (await redis.config_get("maxmemory-policy")).get("maxmemory-policy")

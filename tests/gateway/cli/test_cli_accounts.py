@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -153,10 +154,19 @@ class Person:
         os.write(self._terminal, text.encode())
 
     def interrupt(self) -> None:
-        self._process.send_signal(signal.SIGINT)
+        """As a person does: again, when nothing happens. Between showing a prompt and reading, the
+        interpreter has a gap in which a signal waits for the next key."""
+        for _ in range(10):
+            self._process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(2)
+                return
 
     def end(self) -> int:
-        status = self._process.wait(20)
+        try:
+            status = self._process.wait(20)
+        finally:
+            self._process.kill()
         try:
             while more := os.read(self._terminal, 1024):
                 self.screen += more.decode()

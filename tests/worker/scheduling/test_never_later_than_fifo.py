@@ -52,7 +52,7 @@ def worst_lateness_ms(day: SimulatedDay) -> float:
     return max(day.finished_ms[order] - fifo[order] for order in fifo)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(learned_costs(), arrivals(*SNAPSHOT_OPERATIONS))
 def test_who_asks_how_an_account_stands_is_never_late_at_all(
     costs: Costs, asked: list[Arrival]
@@ -60,12 +60,13 @@ def test_who_asks_how_an_account_stands_is_never_late_at_all(
     assert worst_lateness_ms(SimulatedDay(costs, asked)) <= ROUNDING_MS
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(learned_costs(), arrivals(*Operation))
 def test_whatever_is_asked_nobody_is_later_than_epsilon(costs: Costs, asked: list[Arrival]) -> None:
     assert worst_lateness_ms(SimulatedDay(costs, asked)) <= EPSILON_MS + ROUNDING_MS
 
 
+@settings(deadline=None)
 @given(learned_costs(), arrivals(*Operation))
 def test_the_figure_in_production_is_the_one_of_the_proof(
     costs: Costs, asked: list[Arrival]
@@ -75,6 +76,7 @@ def test_the_figure_in_production_is_the_one_of_the_proof(
     assert len(day.shadow) == 0
 
 
+@settings(deadline=None)
 @given(learned_costs(), arrivals(*SNAPSHOT_OPERATIONS))
 def test_no_more_logins_are_made_than_under_strict_fifo(costs: Costs, asked: list[Arrival]) -> None:
     day = SimulatedDay(costs, asked)

@@ -85,7 +85,7 @@ def load_metatrader5() -> Binding:
         TerminalError: it is not installed here; it exists for Windows x64 only.
     """
     try:
-        import MetaTrader5  # noqa: PLC0415 - only when used, for it imports on Windows alone
+        import MetaTrader5  # noqa: PLC0415 # pyright: ignore[reportMissingImports] - Windows alone has it
     except ImportError as error:
         raise TerminalError(
             "MT5_INIT_FAILED",
