@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from redis.asyncio import Redis
@@ -47,8 +46,9 @@ def connect(url: str, *, client_name: str, tag: str = "") -> Redis:
     }
     located = locator_for(url, tag, _for_witnesses(options))
     if located is None:
-        make: Callable[..., Redis] = Redis.from_url  # pyright: ignore[reportUnknownMemberType]
-        return make(url, **options)
+        return Redis.from_pool(
+            ConnectionPool.from_url(url, **options)  # pyright: ignore[reportUnknownMemberType]
+        )
     locator, connection_class, node = located
     pool = ConnectionPool(connection_class=connection_class, locator=locator, **options, **node)
     return Redis.from_pool(pool)

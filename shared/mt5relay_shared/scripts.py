@@ -7,15 +7,20 @@ server that has forgotten a script (`SCRIPT FLUSH`, restart) is given the source
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, Protocol
 
-from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 Argument = str | bytes | int
+
+
+class CommandExecutor(Protocol):
+    """As much of redis-py's client as a script needs."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Awaitable[Any]: ...  # noqa: ANN401
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,13 @@ class Script:
     def by_source(self, keys: Sequence[str], arguments: Sequence[Argument]) -> tuple[Any, ...]:
         return ("EVAL", self.source, len(keys), *keys, *arguments)
 
-    async def run(self, redis: Redis, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:  # noqa: ANN401 - each script answers in its own shape
-        execute: Callable[..., Awaitable[Any]] = redis.execute_command
+    async def run(
+        self, redis: CommandExecutor, keys: Sequence[str], arguments: Sequence[Argument]
+    ) -> Any:  # noqa: ANN401 - each script answers in its own shape
         try:
-            return await execute(*self.by_digest(keys, arguments))
+            return await redis.execute_command(*self.by_digest(keys, arguments))
         except NoScriptError:
-            return await execute(*self.by_source(keys, arguments))
+            return await redis.execute_command(*self.by_source(keys, arguments))
 
 
 SUBMIT = Script.named("submit")

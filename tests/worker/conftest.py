@@ -460,6 +460,13 @@ async def onlooker(own_server: StoreServer) -> AsyncIterator[Redis]:
     await client.aclose()
 
 
+@pytest.fixture
+def break_connections(onlooker: Redis) -> Callable[[], Awaitable[object]]:
+    """Close every connection to the server but the onlooker's own."""
+    execute: Callable[..., Awaitable[Any]] = onlooker.execute_command
+    return lambda: execute("CLIENT", "KILL", "SKIPME", "yes")
+
+
 @dataclass
 class Counter:
     """Something that can be called, and knows how often it was."""

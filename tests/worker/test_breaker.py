@@ -143,7 +143,7 @@ def test_wrong_passwords_alone_never_open_it(outcomes: list[Outcome]) -> None:
 def test_a_neutral_probe_gives_its_permit_back_at_once_and_does_not_lengthen_the_pause() -> None:
     breaker, _ = breaker_in(HALF_OPEN)
     breaker.record(Outcome.NEUTRAL, "unknown symbol", NOW + 40)
-    assert breaker.retry_after(NOW + 40) == 0
+    assert (breaker.retry_at, breaker.retry_after(NOW + 40)) == (NOW + 40, 0)
     assert breaker.try_probe(NOW + 40)
     breaker.record(Outcome.FAILURE, "down", NOW + 41)
     assert breaker.retry_after(NOW + 41) == 60

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -266,11 +266,14 @@ async def test_who_lost_the_lease_publishes_nothing_and_stops(
 
 
 async def test_a_broken_connection_loses_no_event(
-    own_parts: Parts, onlooker: Redis, until: Until
+    own_parts: Parts,
+    onlooker: Redis,
+    until: Until,
+    break_connections: Callable[[], Awaitable[object]],
 ) -> None:
     heartbeat = Heartbeat(sources_of(own_parts, LastProbe()), own_parts.events, interval=0.05)
     own_parts.breaker.record(Outcome.FAILURE, "the test broke it", anyio.current_time())
-    await onlooker.execute_command("CLIENT", "KILL", "SKIPME", "yes")
+    await break_connections()
 
     async def is_published() -> bool:
         return bool(await events_of(own_parts, onlooker))

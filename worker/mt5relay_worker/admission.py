@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from redis.exceptions import RedisError
+
 from mt5relay_shared.errors import (
     DeadlineExceededError,
     MT5Error,
@@ -128,7 +130,11 @@ class Admission:
         asking = [one for one in newcomers if one.request.max_age_ms > 0 and one.is_in_snapshot]
         if not asking:
             return []
-        snapshots = await self._replies.snapshots(sorted({one.account for one in asking}))
+        try:
+            snapshots = await self._replies.snapshots(sorted({one.account for one in asking}))
+        except RedisError as trouble:  # then the terminal answers, as it would without a snapshot
+            log.warning("admission.snapshots_unavailable", error=str(trouble))
+            return []
         now_ms = self._clock.now_ms()
         answered: list[Answered] = []
         for one in asking:

@@ -1,0 +1,89 @@
+"""What an operator commands is done at once, and said in the events stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import msgspec
+import pytest
+
+from mt5relay_shared.errors import Outcome
+from mt5relay_worker.breaker import BreakerPolicy, CircuitBreaker
+from mt5relay_worker.commands import Commands
+from mt5relay_worker.event_log import EventLog
+from mt5relay_worker.server_clock import ServerClock
+
+if TYPE_CHECKING:
+    from tests.worker.conftest import Counter
+
+
+@pytest.fixture
+def anyio_backend(virtual_time: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    return virtual_time
+
+
+@pytest.fixture
+def events() -> EventLog:
+    return EventLog(ServerClock())
+
+
+@pytest.fixture
+def breaker(events: EventLog) -> CircuitBreaker:
+    return CircuitBreaker(BreakerPolicy(), on_change=events.breaker_changed)
+
+
+@pytest.fixture
+def commands(breaker: CircuitBreaker, events: EventLog, counter: Counter) -> Commands:
+    return Commands(breaker, events, wake_everybody=counter)
+
+
+def said(events: EventLog) -> list[dict[str, Any]]:
+    """The events as they stand in the stream."""
+    return [msgspec.json.decode(msgspec.json.encode(event)) for event in events.pending()]
+
+
+async def test_a_reset_closes_the_breaker_and_says_so(
+    commands: Commands, breaker: CircuitBreaker, events: EventLog, counter: Counter
+) -> None:
+    breaker.record(Outcome.FAILURE, "the terminal died", anyio.current_time())
+    await commands.obey(b'{"id":"c1","command":"breaker.reset"}')
+    assert breaker.is_closed
+    assert counter.times == 1
+    _, closed, done = said(events)
+    assert (closed["to"], closed["cause"]) == ("CLOSED", "an operator said so")
+    assert done == {
+        "at_ms": 0,
+        "kind": "command",
+        "id": "c1",
+        "command": "breaker.reset",
+        "result": "ok",
+        "message": "the breaker is closed",
+    }
+
+
+async def test_a_probe_ends_the_pause_and_wakes_who_makes_it(
+    commands: Commands, breaker: CircuitBreaker, counter: Counter
+) -> None:
+    breaker.record(Outcome.FAILURE, "the terminal died", anyio.current_time())
+    assert breaker.retry_after(anyio.current_time()) == 30
+    await commands.obey(b'{"id":"c2","command":"breaker.probe"}')
+    assert breaker.retry_after(anyio.current_time()) == 0
+    assert counter.times == 1
+
+
+async def test_there_is_nothing_to_probe_while_the_breaker_is_closed(
+    commands: Commands, events: EventLog
+) -> None:
+    await commands.obey(b'{"id":"c3","command":"breaker.probe"}')
+    (done,) = said(events)
+    assert "nothing to probe" in done["message"]
+
+
+@pytest.mark.parametrize("body", [b"", b"reset!", b"{}", b'{"id":"c","command":"terminal.reboot"}'])
+async def test_what_is_no_command_is_passed_over(
+    commands: Commands, events: EventLog, counter: Counter, body: bytes
+) -> None:
+    await commands.obey(body)
+    assert said(events) == []
+    assert counter.times == 0

@@ -1,0 +1,222 @@
+"""One worker for a terminal: how the lease is taken, kept, lost and given back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import anyio
+import pytest
+from redis.asyncio import Redis
+
+from mt5relay_gateway.cli.store import StoreServer
+from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.keys import Keys
+from mt5relay_shared.scripts import BEGIN
+from mt5relay_worker.lease import Lease, LeaseLostError
+from mt5relay_worker.server_clock import ServerClock
+
+if TYPE_CHECKING:
+    from tests.worker.conftest import Parts
+
+
+class Leases(Protocol):
+    def __call__(self, worker_id: str, ttl: float = 60.0) -> Lease: ...
+
+
+@pytest.fixture
+def leases(redis: Redis, keys: Keys) -> Leases:
+    def make(worker_id: str, ttl: float = 60.0) -> Lease:
+        return Lease(redis, keys, ServerClock(), worker_id=worker_id, ttl=ttl)
+
+    return make
+
+
+def never() -> bool:
+    return False
+
+
+async def begin(lease: Lease, keys: Keys) -> list[Any]:
+    """A write as the worker makes it."""
+    return await lease.write(BEGIN, [keys.running, keys.accounts], ["1@Broker", "request-1", 1000])
+
+
+# Taking it
+
+
+async def test_a_free_lease_is_taken_at_once(leases: Leases) -> None:
+    lease = leases("first")
+    takeover = await lease.acquire(never)
+    assert takeover is not None
+    assert takeover.charged == ()
+    assert lease.fence == 1
+    assert 59 < lease.trust_left <= 60
+
+
+async def test_each_takeover_has_a_higher_fence(leases: Leases) -> None:
+    for expected in (1, 2, 3):
+        lease = leases("worker")
+        await lease.acquire(never)
+        assert lease.fence == expected
+        await lease.release()
+
+
+async def test_a_held_lease_is_waited_for_until_it_is_given_back(leases: Leases) -> None:
+    first, second = leases("first"), leases("second")
+    await first.acquire(never)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(second.acquire, never)
+        await anyio.sleep(0.05)
+        assert second.value == ""
+        await first.release()
+        with anyio.fail_after(5):
+            await second.acquire(never)  # asking twice is no second take-over
+    assert second.fence == 2
+
+
+async def test_the_lease_of_a_worker_that_died_is_taken_when_it_runs_out(leases: Leases) -> None:
+    dead, heir = leases("dead", ttl=0.2), leases("heir")
+    await dead.acquire(never)
+    with anyio.fail_after(5):
+        await heir.acquire(never)
+    assert heir.fence == 2
+    assert dead.trust_left <= 0
+
+
+async def test_what_the_dead_worker_had_on_the_terminal_is_charged_to_it_alone(
+    leases: Leases, redis: Redis, keys: Keys
+) -> None:
+    dead, heir = leases("dead", ttl=0.2), leases("heir")
+    await dead.acquire(never)
+    await dead.write(BEGIN, [keys.running, keys.accounts], ["1@Broker", "one two", 60_000])
+    with anyio.fail_after(5):
+        takeover = await heir.acquire(never)
+    assert takeover is not None
+    assert takeover.charged == ("one", "two")
+    assert await redis.hget(keys.request("one"), "crashes") == b"1"
+
+
+async def test_a_worker_that_is_told_to_stop_waits_no_longer(leases: Leases) -> None:
+    await leases("first").acquire(never)
+    answers = iter([False, True])
+    with anyio.fail_after(5):
+        assert await leases("second").acquire(lambda: next(answers)) is None
+
+
+# Keeping it
+
+
+async def test_a_heartbeat_prolongs_it_and_publishes(
+    leases: Leases, redis: Redis, keys: Keys
+) -> None:
+    lease = leases("worker")
+    await lease.acquire(never)
+    await redis.pexpire(keys.lease, 5_000)
+    await lease.heartbeat({"status": "ok"}, 6.0, [b'{"kind":"state"}'])
+    assert await redis.pttl(keys.lease) > 50_000
+    assert await redis.hgetall(keys.health) == {b"status": b"ok"}
+    assert 5_000 < await redis.pttl(keys.health) <= 6_000
+    entries: Any = await redis.xrange(keys.events)
+    assert [fields for _, fields in entries] == [{b"event": b'{"kind":"state"}'}]
+
+
+async def test_the_lease_is_trusted_from_when_the_renewal_was_sent(
+    own_parts: Parts, onlooker: Redis
+) -> None:
+    """An answer that took long says nothing about now."""
+    pause: Callable[..., Awaitable[Any]] = onlooker.execute_command
+    await pause("CLIENT", "PAUSE", "300", "ALL")
+    await own_parts.lease.heartbeat({}, 6.0, [])
+    assert own_parts.lease.trust_left <= 0.72
+
+
+async def test_the_servers_time_is_learned_on_the_way(leases: Leases, redis: Redis) -> None:
+    clock = ServerClock()
+    lease = Lease(redis, Keys("clock-of-the-test"), clock, worker_id="worker", ttl=5.0)
+    await lease.acquire(never)
+    seconds, micros = await redis.time()
+    assert clock.now_ms() == pytest.approx(seconds * 1000 + micros / 1000, abs=50)
+    await lease.release()
+
+
+# Losing it
+
+
+async def test_who_lost_it_can_publish_nothing(leases: Leases, redis: Redis, keys: Keys) -> None:
+    paused, heir = leases("paused", ttl=0.1), leases("heir")
+    await paused.acquire(never)
+    with anyio.fail_after(5):
+        await heir.acquire(never)
+    with pytest.raises(LeaseLostError):
+        await paused.heartbeat({"status": "ok"}, 6.0, [b"{}"])
+    assert not await redis.exists(keys.health, keys.events)
+
+
+async def test_who_lost_it_can_write_nothing_and_the_attempt_is_counted(
+    leases: Leases, redis: Redis, keys: Keys
+) -> None:
+    paused = leases("paused")
+    await paused.acquire(never)
+    await redis.set(keys.lease, "heir:nonce:2")
+    with pytest.raises(LeaseLostError):
+        await begin(paused, keys)
+    assert not await redis.exists(keys.running)
+    assert paused.fenced_writes == 1
+
+
+async def test_who_lost_it_gives_back_nobody_elses(
+    leases: Leases, redis: Redis, keys: Keys
+) -> None:
+    paused = leases("paused")
+    await paused.acquire(never)
+    await redis.set(keys.lease, "heir:nonce:2")
+    await paused.release()
+    assert await redis.get(keys.lease) == b"heir:nonce:2"
+
+
+async def test_a_released_lease_takes_the_health_hash_along(
+    leases: Leases, redis: Redis, keys: Keys
+) -> None:
+    lease = leases("worker")
+    await lease.acquire(never)
+    await lease.heartbeat({"status": "ok"}, 6.0, [])
+    await lease.release()
+    assert not await redis.exists(keys.lease, keys.health)
+
+
+# When Redis is away
+
+
+async def test_a_write_that_got_no_answer_is_sent_again(
+    own_parts: Parts, onlooker: Redis, break_connections: Callable[[], Awaitable[object]]
+) -> None:
+    await break_connections()
+    await own_parts.replies.begin(AccountId(1, "Broker"), ["request-1"])
+    assert await onlooker.get(own_parts.keys.running) == b"request-1"
+
+
+async def test_a_write_is_given_up_when_the_lease_can_be_trusted_no_longer(
+    own_server: StoreServer, own_parts: Parts
+) -> None:
+    own_server.kill()
+    with anyio.fail_after(5), pytest.raises(LeaseLostError):
+        await own_parts.replies.begin(AccountId(1, "Broker"), ["request-1"])
+
+
+async def test_a_worker_that_finds_no_redis_waits_for_it(
+    own_server: StoreServer, keys: Keys, onlooker: Redis
+) -> None:
+    own_server.kill()
+    lease = Lease(onlooker, keys, ServerClock(), worker_id="early", ttl=5.0)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lease.acquire, never)
+            await anyio.sleep(0.1)
+            own_server.start()
+    assert lease.fence == 1
+
+
+async def test_its_repr_shows_how_long_it_is_trusted(leases: Leases) -> None:
+    lease = leases("worker")
+    await lease.acquire(never)
+    assert repr(lease).startswith("<Lease worker trusted for ")
