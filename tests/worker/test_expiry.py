@@ -62,11 +62,11 @@ async def test_who_has_time_left_keeps_the_place(
 async def test_deadlines_pass_in_the_middle_of_a_visit_too(
     parts: Parts,
     expiry: Expiry,
-    terminal: FakeTerminal,
     alice: AccountId,
     bob: AccountId,
     gate: Callable[[], Gate],
 ) -> None:
+    terminal = parts.terminal
     terminal.at_switch = gate()
     first, waiting = await parts.ask(alice), await parts.ask(bob, timeout_ms=20)
     async with parts.visiting(), anyio.create_task_group() as tasks:
