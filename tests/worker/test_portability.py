@@ -1,4 +1,4 @@
-"""What runs beside the terminal runs on Windows: nothing that exists on POSIX alone is relied on."""
+"""What runs beside the terminal runs on Windows: it relies on nothing that POSIX alone has."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ POSIX_NAMES = {
 }
 GUARDS = ("os.name", "sys.platform", "hasattr(")
 
-ROOTS = [Path(package.__file__).parent for package in (mt5relay_worker, mt5relay_shared)]
+ROOTS = [Path(package.__path__[0]) for package in (mt5relay_worker, mt5relay_shared)]
 FILES = sorted(file for root in ROOTS for file in root.rglob("*.py"))
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -149,13 +149,18 @@ def start(tmp_path: Path, server: StoreServer, keys: Keys) -> Iterator[Callable[
     yield start_one
     for worker in started:
         worker.kill()
-        worker.communicate(timeout=10)
+        worker.wait(10)
+        hang_up(worker)
+
+
+def hang_up(worker: Worker) -> None:
+    """Close its standard input."""
+    assert worker.stdin is not None
+    worker.stdin.close()
 
 
 @pytest.fixture
-async def worker(
-    start: Callable[[], Worker], redis: Redis, keys: Keys, until: Until
-) -> AsyncIterator[Worker]:
+async def worker(start: Callable[[], Worker], redis: Redis, keys: Keys, until: Until) -> Worker:
     """A worker whose terminal is attached."""
     started = start()
 
@@ -163,7 +168,7 @@ async def worker(
         return await redis.hget(keys.health, "state") == b"CONNECTED"
 
     await until(is_connected)
-    yield started
+    return started
 
 
 async def test_it_publishes_the_public_key_of_its_terminal_process(
@@ -178,9 +183,7 @@ async def test_it_publishes_the_public_key_of_its_terminal_process(
 async def test_the_end_of_its_input_is_a_graceful_stop(
     worker: Worker, redis: Redis, keys: Keys
 ) -> None:
-    assert worker.stdin is not None
-    worker.stdin.close()
-    worker.stdin = None
+    hang_up(worker)
     assert worker.wait(10) == 0
     assert not await redis.exists(keys.lease, keys.health)
 
@@ -205,9 +208,7 @@ async def test_a_lost_lease_ends_it_with_the_status_that_asks_for_a_restart(
 async def test_every_line_it_logs_is_json_with_a_dotted_event(
     worker: Worker, tmp_path: Path
 ) -> None:
-    assert worker.stdin is not None
-    worker.stdin.close()
-    worker.stdin = None
+    hang_up(worker)
     worker.wait(10)
     for line in (tmp_path / "worker.log").read_text().splitlines():
         assert "." in json.loads(line)["event"]
