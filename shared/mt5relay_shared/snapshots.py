@@ -39,21 +39,25 @@ class Snapshot:
 
 
 def decode_snapshot(account: AccountId, fields: Mapping[str, bytes | None]) -> Snapshot | None:
-    """Read the hash at `snapshot:<account>`, or None where there is none.
+    """Read the hash at `snapshot:<account>`, or None where there is none that can be read.
 
     A stored read of another account is never returned, whatever key it was found under.
     """
     data, as_of = fields.get("data"), fields.get("as_of")
     if data is None or as_of is None:
         return None
-    parts = msgspec.json.decode(data, type=SnapshotData)
-    owner = msgspec.json.decode(parts.account_info, type=_Owner)
+    try:
+        parts = msgspec.json.decode(data, type=SnapshotData)
+        owner = msgspec.json.decode(parts.account_info, type=_Owner)
+        as_of_ms = int(as_of)
+    except ValueError:  # of a version to come, or somebody else's; the next visit writes it anew
+        return None
     if (owner.login, owner.server) != (account.login, account.server):
         return None
     synchronized: Synchronized = (
         "confirmed" if fields.get("synchronized") == b"confirmed" else "assumed"
     )
-    return Snapshot(account, parts, int(as_of), synchronized)
+    return Snapshot(account, parts, as_of_ms, synchronized)
 
 
 class _Owner(msgspec.Struct, frozen=True):

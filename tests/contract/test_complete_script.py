@@ -25,7 +25,7 @@ async def test_an_answered_request_leaves_the_queue(relay: Relay) -> None:
     await relay.complete(relay.settled(entry))
     assert await relay.pending() == 0
     assert await relay.redis.xlen(relay.keys.requests) == 0
-    assert not await relay.redis.exists(relay.keys.request("r1"))
+    assert not await relay.redis.hexists(relay.keys.request("r1"), "entry")
 
 
 async def test_who_waits_is_told_the_answer(relay: Relay) -> None:
@@ -197,3 +197,13 @@ async def test_only_the_end_of_a_visit_takes_its_requests_off_the_terminal(
     await relay.begin()
     await relay.complete(relay.settled(entry), visit_is_over=visit_is_over)
     assert await relay.redis.exists(relay.keys.running) == left
+
+
+async def test_an_answered_id_keeps_meaning_the_same_question(relay: Relay) -> None:
+    await relay.complete(relay.settled(await relay.take_in()))
+    (again, *_), (other, *_) = (
+        await relay.submit(fingerprint="asks-this"),
+        await relay.submit(fingerprint="asks-something-else"),
+    )
+    assert (again, other) == (b"stored", b"conflict")
+    assert await relay.redis.pttl(relay.keys.request("r1")) > 0

@@ -104,7 +104,7 @@ class CircuitBreaker:
             self.retry_at = now
 
     def _open(self, cause: str, now: float) -> None:
-        self.retry_at = now + self._pause * self._jitter()
+        self.retry_at = now + min(self._pause * self._jitter(), self._policy.longest_pause)
         self._enter(BreakerState.OPEN, cause, now)
 
     def _close(self, cause: str, now: float) -> None:

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import anyio
 import msgspec
 
 from mt5relay_shared.logs import get_logger
+from mt5relay_shared.operator import OperatorCommand
 from mt5relay_worker.breaker import CircuitBreaker
 from mt5relay_worker.event_log import EventLog
 
 log = get_logger("commands")
-
-
-class OperatorCommand(msgspec.Struct, frozen=True):
-    """An entry of the commands stream."""
-
-    id: str
-    command: Literal["breaker.reset", "breaker.probe"]
 
 
 class Commands:

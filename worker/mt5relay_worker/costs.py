@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Hashable
 
 from mt5relay_shared.accounts import AccountId
-from mt5relay_shared.operations import Operation
+from mt5relay_shared.operations import OPERATIONS, SNAPSHOT_OPERATIONS, Operation
 
 DEFAULT_SWITCH_MS = 2_000.0  # no latency distribution of `login` is published; 2-4 s is assumed
 DEFAULT_READ_MS = 20.0
@@ -30,6 +30,14 @@ class Costs:
 
     def read_ms(self, operation: Operation) -> float:
         return self._reads.get(operation, DEFAULT_READ_MS)
+
+    def answer_ms(self, operation: Operation) -> float:
+        """The reads that answer an operation: the full read where it is part of that."""
+        return self.snapshot_ms() if OPERATIONS[operation].in_snapshot else self.read_ms(operation)
+
+    def snapshot_ms(self) -> float:
+        """The full read of an account."""
+        return sum(self.read_ms(operation) for operation in SNAPSHOT_OPERATIONS)
 
     def observe_switch(self, account: AccountId, took_ms: float) -> None:
         self._recent_switches.append(took_ms)

@@ -6,6 +6,7 @@ import anyio
 import msgspec
 
 from mt5relay_shared.logs import get_logger
+from mt5relay_shared.operator import Event
 from mt5relay_worker.breaker import BreakerChange
 from mt5relay_worker.server_clock import ServerClock
 from mt5relay_worker.state import Transition
@@ -13,23 +14,6 @@ from mt5relay_worker.state import Transition
 log = get_logger("events")
 
 _MOST_PENDING = 1_000
-
-
-class Event(
-    msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "from", "target": "to"}
-):
-    """One entry of the events stream. `at_ms` is Redis server time."""
-
-    at_ms: int
-    kind: str
-    source: str | None = None
-    target: str | None = None
-    detail: str | None = None
-    cause: str | None = None
-    id: str | None = None
-    command: str | None = None
-    result: str | None = None
-    message: str | None = None
 
 
 class EventLog:

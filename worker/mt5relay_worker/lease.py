@@ -150,6 +150,7 @@ class Lease:
                 timeout=max(self.trust_left, 0.0),
                 wait_initial=0.05,
                 wait_max=1.0,
+                wait_jitter=0.05,
             ):
                 with attempt:
                     answer = await script.run(

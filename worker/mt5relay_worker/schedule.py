@@ -17,7 +17,6 @@ from itertools import accumulate
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.messages import Question
-from mt5relay_shared.operations import SNAPSHOT_OPERATIONS
 from mt5relay_worker.backlog import Backlog, Waiting
 from mt5relay_worker.costs import Costs
 
@@ -77,7 +76,7 @@ def plan_visit(
     slack = _Slack(backlog, waiting[0], costs, starts)
     if not _has_time_for_snapshot(waiting[0], sharing, slack, costs):
         sharing = []
-    chosen = _choose_reads(single, slack, snapshot_ms(costs) if sharing else 0.0, costs)
+    chosen = _choose_reads(single, slack, costs.snapshot_ms() if sharing else 0.0, costs)
     serves = [*sharing, *(one for one in single if one.question in chosen)]
     return Visit(account, bool(sharing), tuple(chosen), tuple(serves))
 
@@ -88,17 +87,10 @@ def _has_time_for_snapshot(
     """The full read need not ask for time, unless it is the turn of another question."""
     if not sharing:
         return False
-    return slack.allows(sharing[0], _read_ms(oldest, costs) + snapshot_ms(costs))
-
-
-def snapshot_ms(costs: Costs) -> float:
-    return sum(costs.read_ms(operation) for operation in SNAPSHOT_OPERATIONS)
-
-
-def _read_ms(waiting: Waiting, costs: Costs) -> float:
-    if waiting.is_in_snapshot:
-        return snapshot_ms(costs)
-    return costs.read_ms(waiting.question.operation)
+    return slack.allows(
+        sharing[0],
+        costs.answer_ms(oldest.question.operation) + costs.snapshot_ms(),
+    )
 
 
 class _Slack:
@@ -113,7 +105,7 @@ class _Slack:
         in_order = sorted(others, key=lambda one: one.order)
         slacks_ms = [oldest.fifo_finish_ms + EPSILON_MS - starts_ms]
         for other in in_order:
-            starts_ms += costs.switch_ms(other.account) + _read_ms(other, costs)
+            starts_ms += costs.switch_ms(other.account) + costs.answer_ms(other.question.operation)
             slacks_ms.append(other.fifo_finish_ms + EPSILON_MS - starts_ms)
         self._oldest = oldest
         self._orders = [other.order for other in in_order]
@@ -150,7 +142,7 @@ def estimated_wait_ms(
     under way still takes. Riders are answered sooner.
     """
     ahead = sum(
-        (0 if one.account == current else costs.switch_ms(one.account)) + snapshot_ms(costs)
+        (0 if one.account == current else costs.switch_ms(one.account)) + costs.snapshot_ms()
         for one in backlog.oldest_of_each_account()
     )
     return busy_ms + ahead

@@ -65,7 +65,7 @@ class ShadowFifo:
             self._expected.account = self._settled.account
         self._line.append(place)
         return self._expected.serve(
-            place, self._costs.switch_ms(account), self._costs.read_ms(operation)
+            place, self._costs.switch_ms(account), self._costs.answer_ms(operation)
         )
 
     def serve(self, entry: str, now_ms: float, switch_ms: float, read_ms: float) -> None:

@@ -269,14 +269,17 @@ class Visits:
         """
         now_ms = self._clock.now_ms()
         on_terminal_ms = visited.switch_ms + sum(result.took_ms for result in visited.results)
+        full_read_ms = sum(
+            result.took_ms for key, result in results.items() if isinstance(key, Operation)
+        )
         overhead_ms = max(0.0, now_ms - began_ms - on_terminal_ms)
         for one in settled:
             self._tried_before.discard(one.entry)
             switch_ms = (
                 visited.switch_ms if visited.switched else self._costs.switch_ms(one.account)
             )
-            read_ms = results[_key_of(one)].took_ms + overhead_ms
-            self._shadow.serve(one.entry, now_ms, switch_ms, read_ms)
+            read_ms = full_read_ms if one.is_in_snapshot else results[_key_of(one)].took_ms
+            self._shadow.serve(one.entry, now_ms, switch_ms, read_ms + overhead_ms)
 
     async def _fail(self, failed: Sequence[Waiting], error: MT5Error) -> None:
         """Answer requests that the terminal could not serve."""

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
 
 import msgspec
 from cyclopts import App
 
 from mt5relay_gateway.batch import CommandBatch
 from mt5relay_gateway.cli.connection import redis_commands
-from mt5relay_gateway.cli.event_stream import Event, EventStream
+from mt5relay_gateway.cli.event_stream import EventStream
 from mt5relay_gateway.cli.exits import CommandError
 from mt5relay_gateway.composing import timeout_as_ms
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared.errors import DeadlineExceededError, NoWorkerError
 from mt5relay_shared.ids import new_request_id
 from mt5relay_shared.keys import Keys
+from mt5relay_shared.operator import CommandName, Event, OperatorCommand
 from mt5relay_shared.settings import load_settings
 
 KEPT_COMMANDS = 100  # about
 
 app = App(name="breaker", help="Close the worker's circuit breaker, or let it try the terminal.")
-
-CommandName = Literal["breaker.reset", "breaker.probe"]
-
-
-class OperatorCommand(msgspec.Struct, frozen=True):
-    """An entry of the commands stream."""
-
-    id: str
-    command: CommandName
 
 
 @app.command

@@ -9,27 +9,11 @@ import msgspec
 
 from mt5relay_gateway.batch import CommandBatch
 from mt5relay_shared.keys import Keys
+from mt5relay_shared.operator import Event
 from mt5relay_shared.redis_client import BLOCK_MS
 
 BEGINNING = "0-0"
 READ_COUNT = 500
-
-
-class Event(
-    msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "from", "target": "to"}
-):
-    """One entry. `at_ms` is Redis server time; what does not apply is None."""
-
-    at_ms: int
-    kind: str
-    source: str | None = None
-    target: str | None = None
-    detail: str | None = None
-    cause: str | None = None
-    id: str | None = None
-    command: str | None = None
-    result: str | None = None
-    message: str | None = None
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ if ARGV[8] ~= '' and redis.call('SET', KEYS[5], ARGV[9], 'NX', 'PX', ARGV[11]) t
     end
   end
   for stream in pairs(targets) do
-    redis.call('XADD', stream, 'NOMKSTREAM', '*', ARGV[8], ARGV[9])
+    redis.call('XADD', stream, 'NOMKSTREAM', 'MAXLEN', '~', 10000, '*', ARGV[8], ARGV[9])
   end
   redis.call('DEL', KEYS[4])
 end

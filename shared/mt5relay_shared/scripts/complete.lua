@@ -44,7 +44,13 @@ for i = 0, (#KEYS - 4) / 2 - 1 do
     if reply_to ~= '' and not told[reply_to] then
       notify(reply_to, id, reply)
     end
+    -- The fingerprint stays as long as the reply: the id keeps meaning the same question.
+    local fingerprint = redis.call('HGET', marker, 'fingerprint')
     redis.call('DEL', marker)
+    if fingerprint then
+      redis.call('HSET', marker, 'fingerprint', fingerprint)
+      redis.call('PEXPIRE', marker, expiry)
+    end
   elseif was_pending == 1 and reply_to ~= '' then
     notify(reply_to, id, redis.call('GET', reply_key)) -- a second entry with an id answered before
   end

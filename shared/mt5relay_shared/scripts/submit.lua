@@ -15,16 +15,15 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
+local marker = redis.call('HMGET', KEYS[2], 'entry', 'fingerprint')
+if marker[2] and marker[2] ~= ARGV[2] then
+  return {now, 'conflict'}
+end
 local stored = redis.call('GET', KEYS[3])
 if stored then
   return {now, 'stored', stored}
 end
-
-local marker = redis.call('HMGET', KEYS[2], 'entry', 'fingerprint')
 if marker[1] then
-  if marker[2] ~= ARGV[2] then
-    return {now, 'conflict'}
-  end
   if ARGV[4] ~= '' then
     redis.call('HSET', KEYS[2], 'to:' .. ARGV[4], '1')
   end

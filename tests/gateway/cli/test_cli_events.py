@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from mt5relay_gateway.cli.event_stream import Event
 from mt5relay_gateway.cli.events import line
 from mt5relay_shared.keys import Keys
+from mt5relay_shared.operator import Event
 
 
 async def test_the_last_events_are_shown_oldest_first(cli: Any, worker: Any) -> None:

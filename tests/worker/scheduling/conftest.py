@@ -11,7 +11,7 @@ from mt5relay_shared.messages import Request
 from mt5relay_shared.operations import OPERATIONS, Operation
 from mt5relay_worker.backlog import Backlog, Waiting
 from mt5relay_worker.costs import Costs
-from mt5relay_worker.schedule import Follow, Visit, Wait, next_step, snapshot_ms
+from mt5relay_worker.schedule import Follow, Visit, Wait, next_step
 from mt5relay_worker.shadow_fifo import ShadowFifo
 
 
@@ -123,7 +123,7 @@ class SimulatedDay:
         self._switch(visit.account)
         self._admit()  # who came during the login
         riders = [one for one in self._backlog.waiting_for(visit.account) if visit.answers(one)]
-        self.now_ms += snapshot_ms(self.costs) if visit.reads_snapshot else 0
+        self.now_ms += self.costs.snapshot_ms() if visit.reads_snapshot else 0
         self.now_ms += sum(self.costs.read_ms(one.operation) for one in visit.questions)
         for one in riders:
             self.finished_ms[one.order] = self.now_ms
@@ -136,7 +136,7 @@ class SimulatedDay:
     def _read_ms(self, operation: Operation) -> float:
         """What strict FIFO would read for one request: the full read, too, is one read."""
         if OPERATIONS[operation].in_snapshot:
-            return snapshot_ms(self.costs)
+            return self.costs.snapshot_ms()
         return self.costs.read_ms(operation)
 
     def strict_fifo_ms(self) -> dict[int, float]:

@@ -22,7 +22,6 @@ from mt5relay_worker.schedule import (
     estimated_wait_ms,
     next_step,
     plan_visit,
-    snapshot_ms,
 )
 
 ACCOUNTS = [AccountId(number, "Demo") for number in range(1, 5)]
@@ -205,7 +204,7 @@ def test_who_is_there_already_waits() -> None:
 
 
 def test_a_full_read_costs_its_three_reads() -> None:
-    assert snapshot_ms(COSTS) == 60
+    assert COSTS.snapshot_ms() == 60
 
 
 def test_the_wait_is_the_sum_over_the_distinct_accounts_ahead_whatever_the_request_rate() -> None:

@@ -1,0 +1,33 @@
+"""What an operator and a running worker say to each other: commands, and the events stream."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+CommandName = Literal["breaker.reset", "breaker.probe"]
+
+
+class OperatorCommand(msgspec.Struct, frozen=True):
+    """An entry of the commands stream. The event of the same id says what came of it."""
+
+    id: str
+    command: CommandName
+
+
+class Event(
+    msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "from", "target": "to"}
+):
+    """An entry of the events stream. `at_ms` is Redis server time; what does not apply is None."""
+
+    at_ms: int
+    kind: str
+    source: str | None = None
+    target: str | None = None
+    detail: str | None = None
+    cause: str | None = None
+    id: str | None = None
+    command: str | None = None
+    result: str | None = None
+    message: str | None = None
