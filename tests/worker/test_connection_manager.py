@@ -396,6 +396,16 @@ async def test_after_three_retries_with_growing_pauses_the_state_is_error(
     assert (await managed.manager.metrics()).retries == 3
 
 
+async def test_a_terminal_that_answers_again_is_not_given_up_for_what_it_answers(
+    managed: Managed, terminal: FakeTerminal, alice: Credential
+) -> None:
+    terminal.fails_at(Visit, "MT5_CONNECTION_LOST")
+    terminal.fails_at(Visit, "MT5_DATA_INVALID")
+    with pytest.raises(MT5DataError):
+        await managed.manager.login(alice)
+    assert managed.states == [CONNECTED, RECONNECTING, CONNECTED]
+
+
 async def test_a_terminal_that_was_given_up_gets_one_try_without_a_pause(
     managed: Managed, terminal: FakeTerminal, alice: Credential
 ) -> None:
@@ -668,11 +678,14 @@ CALLS: list[Callable[[MT5ConnectionManager, Credential], Awaitable[object]]] = [
     lambda manager, _: manager.probe(),
     lambda manager, _: manager.reconnect(),
     lambda manager, _: manager.shutdown(),
+    lambda manager, _: manager.is_connected(),
+    lambda manager, _: manager.get_last_error(),
+    lambda manager, _: manager.metrics(),
 ]
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_each_call_on_the_terminal_writes_one_line_with_its_duration(
+async def test_each_call_writes_one_line_with_its_duration(
     managed: Managed, alice: Credential, call: Callable[..., Awaitable[object]]
 ) -> None:
     with capture_logs() as lines:

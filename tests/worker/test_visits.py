@@ -369,6 +369,21 @@ async def test_three_accounts_refused_in_a_row_are_the_terminals_fault(
         await parts.answer(await parts.ask(alice))  # nobody is held to blame
 
 
+async def test_the_account_that_worked_last_is_the_witness_against_the_terminal(
+    parts: Parts, terminal: FakeTerminal, alice: AccountId, bob: AccountId, carol: AccountId
+) -> None:
+    witness = await parts.enrol(AccountId(1_004, "Broker"))
+    async with parts.visiting():
+        await parts.answer(await parts.ask(witness))
+        terminal.fails_at(Visit, "MT5_AUTH_FAILED", times=8)
+        codes = [
+            (await parts.error(await parts.ask(account))).code for account in (alice, bob, carol)
+        ]
+    assert codes == ["MT5_AUTH_FAILED", "MT5_AUTH_FAILED", "MT5_INIT_FAILED"]
+    assert terminal.visits[-1] == witness
+    assert not parts.breaker.is_closed
+
+
 async def test_three_refusals_are_the_accounts_own_fault_while_another_gets_in(
     parts: Parts,
     terminal: FakeTerminal,

@@ -225,6 +225,7 @@ class MT5ConnectionManager:
 
     async def is_connected(self) -> bool:
         """Whether the last thing known of the terminal is that it works."""
+        _log_at_once("is_connected")
         return self._status.state is ConnectionState.CONNECTED
 
     async def get_account_info(self, credential: Credential) -> AccountInfo:
@@ -241,9 +242,12 @@ class MT5ConnectionManager:
 
     async def get_last_error(self) -> MT5Error | None:
         """The last failure, with the package's own code and text where it had one."""
+        _log_at_once("get_last_error")
         return self._last_error
 
     async def metrics(self) -> ConnectionMetrics:
+        """Counters and sizes, as they are now."""
+        _log_at_once("metrics")
         return ConnectionMetrics(
             pool_size=len(self._pool),
             pool_limit=self._pool.limit,
@@ -474,6 +478,11 @@ class MT5ConnectionManager:
 
     def __repr__(self) -> str:
         return f"<MT5ConnectionManager {self._status!r} {self._pool!r}>"
+
+
+def _log_at_once(call: str) -> None:
+    """The calls that wait for nobody; heartbeats make them often, so they speak at debug level."""
+    log.debug(f"connection.{call}", ms=0.0)
 
 
 def _ms_since(began: float) -> float:

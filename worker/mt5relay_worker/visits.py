@@ -275,6 +275,13 @@ class Visits:
         overhead_ms = max(0.0, now_ms - began_ms - on_terminal_ms)
         for one in settled:
             self._tried_before.discard(one.entry)
+            log.debug(
+                "request.served",
+                request_id=one.request.id,
+                account=str(one.account),
+                operation=one.request.operation,
+                waited_ms=now_ms - one.arrived_ms,
+            )
             switch_ms = (
                 visited.switch_ms if visited.switched else self._costs.switch_ms(one.account)
             )

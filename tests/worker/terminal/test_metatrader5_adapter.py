@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,11 @@ from mt5relay_shared.records import (
 )
 from mt5relay_shared.secret import Secret
 from mt5relay_worker.terminal.failure import NotReadyError, TerminalError
-from mt5relay_worker.terminal.metatrader5 import MetaTrader5Adapter, timeframe_code
+from mt5relay_worker.terminal.metatrader5 import (
+    MetaTrader5Adapter,
+    load_metatrader5,
+    timeframe_code,
+)
 
 if TYPE_CHECKING:
     from tests.worker.terminal.conftest import FakeBinding
@@ -350,7 +355,21 @@ def test_an_unknown_symbol_is_not_found(adapter: MetaTrader5Adapter, binding: Fa
     assert error.code == "NOT_FOUND"
 
 
+def test_a_symbol_that_is_not_chosen_without_a_reason_is_read_all_the_same(
+    adapter: MetaTrader5Adapter, binding: FakeBinding
+) -> None:
+    binding.fails("symbol_select", SUCCESS)
+    adapter.read(Operation.TICK, SymbolArguments("EURUSD"))
+
+
 # Attaching
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the package may be installed here")
+def test_without_the_package_the_remedy_is_named() -> None:
+    error = failure_of(load_metatrader5)
+    assert error.code == "MT5_INIT_FAILED"
+    assert "MT5_TERMINAL=simulated" in error.message
 
 
 def test_the_terminal_is_attached_to_by_its_path(

@@ -130,6 +130,12 @@ async def test_a_process_that_does_not_begin_with_hello_did_not_start(children: 
         await process.start()
 
 
+async def test_a_process_that_says_why_it_does_not_start_is_quoted(children: Children) -> None:
+    process = children(frame(Failed("MT5_INIT_FAILED", "private key: no file worker.key")))
+    with pytest.raises(MT5InitError, match=r"no file worker\.key"):
+        await process.start()
+
+
 async def test_starting_anew_ends_the_earlier_process(children: Children) -> None:
     process = children(frame(HELLO))
     await process.start()

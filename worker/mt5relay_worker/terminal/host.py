@@ -20,10 +20,10 @@ from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.logs import configure_logs, get_logger
 from mt5relay_shared.sealing import public_part
 from mt5relay_shared.secret import Secret
-from mt5relay_shared.settings import load_settings_or_exit, stop
+from mt5relay_shared.settings import load_settings_or_exit
 from mt5relay_worker.credentials import read_private_key
 from mt5relay_worker.settings import WorkerSettings
-from mt5relay_worker.simulator import SimulatedMetaTrader5, load_book
+from mt5relay_worker.simulator import BookError, SimulatedMetaTrader5, load_book
 from mt5relay_worker.terminal.failure import IdentityError, TerminalError
 from mt5relay_worker.terminal.metatrader5 import Binding, MetaTrader5Adapter, load_metatrader5
 from mt5relay_worker.terminal.protocol import (
@@ -162,7 +162,7 @@ def make_binding(settings: WorkerSettings) -> Binding:
     if settings.terminal == "metatrader5":
         return load_metatrader5()
     if settings.simulator_book is None:
-        stop(
+        raise MT5ValidationError(
             "setting MT5_SIMULATOR_BOOK: it is missing; it should be: a JSON file of accounts,"
             " needed because MT5_TERMINAL is `simulated`"
         )
@@ -196,8 +196,9 @@ def main() -> None:
     sys.stdout = sys.stderr  # a library that prints must not break the frames
     try:
         host, hello = make_host(settings, make_binding(settings))
-    except (MT5ValidationError, TerminalError) as error:
-        stop(f"terminal process: {error}")
+    except (MT5ValidationError, TerminalError, BookError) as error:
+        _write(pipe_out, Failed("MT5_INIT_FAILED", str(error)))  # the worker tells everybody
+        return
     serve(host, hello, pipe_in, pipe_out, gone=lambda: os._exit(0))
 
 

@@ -15,6 +15,7 @@ from mt5relay_worker.terminal.protocol import (
     LENGTH_BYTES,
     Answer,
     Command,
+    Failed,
     Hello,
     answer_decoder,
     frame,
@@ -81,6 +82,8 @@ class TerminalProcess:
             hello = await self._answer(self._process, self._start_limit)
         except MT5Error as error:
             raise MT5InitError(f"the terminal process did not start: {error.message}") from error
+        if isinstance(hello, Failed):
+            raise MT5InitError(f"the terminal process did not start: {hello.message}")
         if not isinstance(hello, Hello):
             raise MT5InitError(f"the terminal process began with {type(hello).__name__}")
         return hello
