@@ -300,9 +300,7 @@ class MT5ConnectionManager:
             await self._make_ready()
         self._status.busy_with(Detail.READING if self._is_current(credential) else Detail.SWITCHING)
         try:
-            visited = await self._command(
-                self._visit_command(credential, reads), self._limits.call, Visited
-            )
+            visited = await self._send_visit(credential, reads)
         except MT5Error as error:
             self._status.current_account = None
             self._pool.forget(credential.account)  # as the terminal process did
@@ -322,12 +320,10 @@ class MT5ConnectionManager:
                 "BROKER_UNAVAILABLE", "no link to the broker", mt5_error=refusal.mt5_error
             )
         self._retries += 1
-        return await self._command(
-            self._visit_command(credential, reads), self._limits.call, Visited
-        )
+        return await self._send_visit(credential, reads)
 
-    def _visit_command(self, credential: Credential, reads: Sequence[Read]) -> Visit:
-        return Visit(
+    async def _send_visit(self, credential: Credential, reads: Sequence[Read]) -> Visited:
+        command = Visit(
             login=credential.account.login,
             server=credential.account.server,
             fingerprint=credential.fingerprint,
@@ -335,6 +331,9 @@ class MT5ConnectionManager:
             timeout_ms=round(self._limits.login * 1000),
             reads=list(reads),
         )
+        sent_at = anyio.current_time()
+        visited = await self._command(command, self._limits.call, Visited)
+        return msgspec.structs.replace(visited, sent_at=sent_at)
 
     async def _used(self, credential: Credential, visited: Visited) -> None:
         if (visited.login, visited.server) != (
@@ -458,7 +457,8 @@ class MT5ConnectionManager:
                 evicted = self._pool.evict_idle(anyio.current_time())
                 with contextlib.suppress(MT5Error):  # a process that is gone has forgotten
                     await self._forget(evicted)
-            log.info("connection.idle_evicted", accounts=[str(account) for account in evicted])
+            if evicted:
+                log.info("connection.idle_evicted", accounts=[str(one) for one in evicted])
 
     async def _logged(
         self, call: str, step: Callable[[], Awaitable[ResultT]], **fields: str

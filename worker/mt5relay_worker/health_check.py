@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import anyio
 
-from mt5relay_shared.errors import MT5Error, Outcome
+from mt5relay_shared.errors import MT5Error, Outcome, error_for
 from mt5relay_shared.logs import get_logger
 from mt5relay_worker.breaker import CircuitBreaker
 from mt5relay_worker.connection_manager import (
@@ -115,3 +115,5 @@ class HealthCheck:
         else:
             await self._manager.login(last_good)
         self._last_probe.report = await self._manager.probe()
+        if not self._last_probe.report.connection_ok:
+            raise error_for("BROKER_UNAVAILABLE", "the terminal has no link to the broker")

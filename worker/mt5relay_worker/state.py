@@ -21,7 +21,6 @@ class Detail(StrEnum):
     WEDGED = "wedged"
     ALGO_OFF = "algo_off"
     BROKER_DOWN = "broker_down"
-    REFUSED = "refused"
     STOPPED = "stopped"
 
 

@@ -102,6 +102,7 @@ class Visits:
                 self._backlog, self._status.current_account, self._costs, self._clock.now_ms()
             ):
                 case Wait():
+                    self._tried_before.clear()  # those who expired were not taken off
                     await self._wake.wait()
                 case Follow(account):
                     await self._follow(account)
@@ -213,7 +214,7 @@ class Visits:
 
     async def _answer(self, visit: Visit, visited: Visited, began_ms: int) -> None:
         """Answer everybody whom these reads serve, those who came during the login included."""
-        read_began_ms = began_ms + round(visited.switch_ms)
+        read_began_ms = self._clock.at_ms(visited.sent_at) + round(visited.switch_ms)
         results = dict(zip(_keys_of(visit), visited.results, strict=True))
         for operation, result in zip(_operations_of(visit), visited.results, strict=True):
             self._costs.observe_read(operation, result.took_ms)

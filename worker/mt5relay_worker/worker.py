@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.logs import get_logger
 from mt5relay_shared.redis_client import connect
+from mt5relay_shared.scripts import ANNOUNCE
 from mt5relay_shared.sealing import SealingKey
 from mt5relay_worker.admission import Admission
 from mt5relay_worker.backlog import Backlog
@@ -164,7 +165,7 @@ class Worker:
         shadow = ShadowFifo(costs)
         replies = Replies(redis, lease, keys, clock, snapshot_ttl=settings.snapshot_ttl)
         fallback = Fallback(replies, clock)
-        manager = self._manager(redis, status)
+        manager = self._manager(lease, status)
         visits = Visits(
             backlog=backlog,
             costs=costs,
@@ -231,11 +232,12 @@ class Worker:
             health_check=health_check,
         )
 
-    def _manager(self, redis: Redis, status: ConnectionStatus) -> MT5ConnectionManager:
+    def _manager(self, lease: Lease, status: ConnectionStatus) -> MT5ConnectionManager:
         settings = self._settings
 
         async def publish_sealing_key(key: SealingKey) -> None:
-            await redis.set(self._keys.sealing_key, msgspec.json.encode(key))
+            body = msgspec.json.encode(key)
+            await lease.write(ANNOUNCE, [self._keys.sealing_key], [body])
 
         return MT5ConnectionManager(
             self._terminal,

@@ -102,6 +102,7 @@ class TerminalHost:
             return
         wanted = os.path.normcase(os.path.dirname(self._path))
         if os.path.normcase(attached_to) != wanted:
+            self._terminal.shutdown()
             raise TerminalError(
                 "MT5_INIT_FAILED", f"attached to the terminal in {attached_to}, not in {wanted}"
             )

@@ -82,11 +82,12 @@ class TerminalProcess:
             hello = await self._answer(self._process, self._start_limit)
         except MT5Error as error:
             raise MT5InitError(f"the terminal process did not start: {error.message}") from error
+        if isinstance(hello, Hello):
+            return hello
+        await self.stop()
         if isinstance(hello, Failed):
             raise MT5InitError(f"the terminal process did not start: {hello.message}")
-        if not isinstance(hello, Hello):
-            raise MT5InitError(f"the terminal process began with {type(hello).__name__}")
-        return hello
+        raise MT5InitError(f"the terminal process began with {type(hello).__name__}")
 
     async def ask(self, command: Command, limit: float) -> Answer:
         process = self._process

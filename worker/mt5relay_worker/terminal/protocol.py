@@ -93,7 +93,8 @@ class ReadResult(msgspec.Struct, frozen=True):
 class Visited(msgspec.Struct, frozen=True, tag="visited"):
     """The visit went through; each read has its own result, in the order of the reads.
 
-    Identity was compared before and after every read that has data.
+    Identity was compared before and after every read that has data. `sent_at` is the worker's own:
+    the loop seconds at which it sent the command.
     """
 
     login: int
@@ -102,6 +103,7 @@ class Visited(msgspec.Struct, frozen=True, tag="visited"):
     switch_ms: float
     synchronized: Literal["confirmed", "assumed"]
     results: list[ReadResult]
+    sent_at: float = 0.0
 
 
 class Probed(msgspec.Struct, frozen=True, tag="probed"):
