@@ -3,6 +3,7 @@
     python3 run.py demo [--once] [--json] ...   the demonstration (see `demo --help`)
     python3 run.py test [PYTEST ARGUMENTS]      the tests; without arguments, coverage too
     python3 run.py check                        formatting, lint, types, import contracts
+    python3 run.py chaos [--minutes N --seed S] kill, freeze and cut real processes, then balance
 
 Each makes its own virtual environment in `.run` beside this file, and makes it again only when
 pyproject.toml, the interpreter or the folder has changed. Needs nothing but Python 3.11 or later.
@@ -24,7 +25,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - it is for those who do not have 
     )
 
 ROOT = Path(__file__).resolve().parent
-EXTRAS = {"demo": "demo", "test": "test", "check": "test"}  # command -> extra and environment
+EXTRAS = {"demo": "demo", "test": "test", "check": "test", "chaos": "test"}  # command -> extra
 INTERRUPTED = 130
 
 Command = Sequence[str | Path]
@@ -116,6 +117,11 @@ def demo(environment: Environment, arguments: list[str]) -> int:
     return call([environment.python, "-m", "mt5relay_gateway.cli", "demo", *arguments])
 
 
+def chaos(environment: Environment, arguments: list[str]) -> int:
+    os.chdir(environment.root)
+    return call([environment.python, "-m", "tests.chaos.chaos", *arguments])
+
+
 def test(environment: Environment, arguments: list[str]) -> int:
     """Stops at the first step that fails: coverage of a failing run says nothing."""
     os.chdir(environment.root)
@@ -151,7 +157,7 @@ def check(environment: Environment, arguments: list[str]) -> int:
     return next((status for status in statuses if status != 0), 0)
 
 
-COMMANDS = {"demo": demo, "test": test, "check": check}
+COMMANDS = {"demo": demo, "test": test, "check": check, "chaos": chaos}
 
 
 def told(command: Command) -> int:
