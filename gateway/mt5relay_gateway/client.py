@@ -45,7 +45,7 @@ from mt5relay_shared.ids import new_request_id
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.messages import DEFAULT_TIMEOUT_MS, OkReply, decode_reply
 from mt5relay_shared.operations import Operation
-from mt5relay_shared.redis_client import connect
+from mt5relay_shared.redis_client import Connect, connect
 from mt5relay_shared.snapshots import fresh_reply, stale_reply
 
 FIRST_POLL, LONGEST_POLL = 0.02, 0.25  # seconds between two looks at a submitted request's reply
@@ -73,6 +73,7 @@ class AccountClient(AccountLookups):
         name: str | None = None,
         timeout: float = DEFAULT_TIMEOUT_MS / 1000,
         queue_limit: int = 10_000,
+        connect: Connect = connect,
     ) -> None:
         """Prepare a client; `open()` connects.
 
@@ -83,6 +84,7 @@ class AccountClient(AccountLookups):
             name: the gateway's name in Redis, unique among living clients; default: made up.
             timeout: seconds for look-ups that name none.
             queue_limit: refuse with `QueueFullError` when so many requests wait; 0: no limit.
+            connect: makes the two Redis clients; for simulations.
 
         Raises:
             MT5ValidationError: naming the parameter and what it should be.
@@ -92,10 +94,10 @@ class AccountClient(AccountLookups):
         self._name = check_gateway_name(name or f"gw-{new_request_id()[-12:].lower()}")
         self._keys = Keys(terminal, key_prefix)
         self._batch = CommandBatch(
-            _connection(redis_url, f"mt5relay-{self._name}-commands", self._keys)
+            _connection(connect, redis_url, f"mt5relay-{self._name}-commands", self._keys)
         )
         self._inbox = Inbox(
-            _connection(redis_url, f"mt5relay-{self._name}-replies", self._keys),
+            _connection(connect, redis_url, f"mt5relay-{self._name}-replies", self._keys),
             self._batch,
             self._keys,
             self._name,
@@ -225,7 +227,7 @@ class AccountClient(AccountLookups):
         return f"<AccountClient {self._name} of terminal {self._keys.terminal} {self._state.name}>"
 
 
-def _connection(redis_url: str, client_name: str, keys: Keys) -> Redis:
+def _connection(connect: Connect, redis_url: str, client_name: str, keys: Keys) -> Redis:
     try:
         return connect(redis_url, client_name=client_name, tag=keys.tag)
     except ValueError:  # its text may quote the password

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-import msgspec
-
 from mt5relay_gateway.batch import CommandBatch
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.keys import Keys
@@ -37,10 +35,7 @@ class SnapshotReader:
             self._batch.call("HMGET", self._keys.snapshot(account), *FIELDS),
             self._batch.call("TIME"),
         )
-        try:
-            snapshot = decode_snapshot(account, dict(zip(FIELDS, values, strict=True)))
-        except msgspec.DecodeError:  # of a version to come; the next visit writes it anew
-            return None
+        snapshot = decode_snapshot(account, dict(zip(FIELDS, values, strict=True)))
         if snapshot is None:
             return None
         return FoundSnapshot(snapshot, seconds * 1000 + microseconds // 1000)

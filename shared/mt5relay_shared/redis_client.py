@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import ConnectionPool
@@ -14,6 +14,12 @@ from mt5relay_shared.topology import locator_for
 BLOCK_MS = 1_000  # how long a blocking read waits on the server
 SOCKET_TIMEOUT = 5.0  # seconds; above any BLOCK, or the client gives up while the server waits
 CONNECT_TIMEOUT = 3.0  # seconds
+
+
+class Connect(Protocol):
+    """How a client is made: `connect`, or in a simulation something that answers like it."""
+
+    def __call__(self, url: str, *, client_name: str, tag: str = "") -> Redis: ...
 
 
 def connect(url: str, *, client_name: str, tag: str = "") -> Redis:
@@ -33,7 +39,20 @@ def connect(url: str, *, client_name: str, tag: str = "") -> Redis:
         MT5ValidationError: the URL lacks a part; it is never quoted.
         ValueError: redis-py can't read it.
     """
-    options: dict[str, Any] = {
+    options = client_options(client_name)
+    located = locator_for(url, tag, _for_witnesses(options))
+    if located is None:
+        return Redis.from_pool(
+            ConnectionPool.from_url(url, **options)  # pyright: ignore[reportUnknownMemberType]
+        )
+    locator, connection_class, node = located
+    pool = ConnectionPool(connection_class=connection_class, locator=locator, **options, **node)
+    return Redis.from_pool(pool)
+
+
+def client_options(client_name: str) -> dict[str, Any]:
+    """What every connection is told, wherever it leads."""
+    return {
         "protocol": 3,
         "legacy_responses": False,
         "decode_responses": False,
@@ -44,14 +63,6 @@ def connect(url: str, *, client_name: str, tag: str = "") -> Redis:
         "retry": Retry(NoBackoff(), 0),
         "client_name": client_name,
     }
-    located = locator_for(url, tag, _for_witnesses(options))
-    if located is None:
-        return Redis.from_pool(
-            ConnectionPool.from_url(url, **options)  # pyright: ignore[reportUnknownMemberType]
-        )
-    locator, connection_class, node = located
-    pool = ConnectionPool(connection_class=connection_class, locator=locator, **options, **node)
-    return Redis.from_pool(pool)
 
 
 def _for_witnesses(options: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.logs import get_logger
-from mt5relay_shared.redis_client import connect
+from mt5relay_shared.redis_client import Connect, connect
 from mt5relay_shared.scripts import ANNOUNCE
 from mt5relay_shared.sealing import SealingKey
 from mt5relay_worker.admission import Admission
@@ -75,9 +75,12 @@ class Worker:
     still waits stays in the stream for the next worker.
     """
 
-    def __init__(self, settings: WorkerSettings, terminal: Terminal) -> None:
+    def __init__(
+        self, settings: WorkerSettings, terminal: Terminal, *, connect: Connect = connect
+    ) -> None:
         self._settings = settings
         self._terminal = terminal
+        self._connect = connect
         self._keys: Keys = settings.keys
         self._clock = ServerClock()
         self._stop_requested = anyio.Event()
@@ -113,7 +116,7 @@ class Worker:
     @asynccontextmanager
     async def _client(self, name: str) -> AsyncGenerator[Redis]:
         url = self._settings.redis_url.get_secret_value()
-        client = connect(url, client_name=f"mt5relay-{name}", tag=self._keys.tag)
+        client = self._connect(url, client_name=f"mt5relay-{name}", tag=self._keys.tag)
         try:
             yield client
         finally:
