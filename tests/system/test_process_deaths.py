@@ -15,6 +15,7 @@ from mt5relay_shared.errors import (
     MT5CircuitBreakerOpen,
     MT5Error,
 )
+from mt5relay_shared.keys import Keys
 
 if TYPE_CHECKING:
     from tests.system.conftest import System
@@ -161,6 +162,23 @@ async def test_no_process_outlives_a_killed_worker(system: System) -> None:
             return
         await asyncio.sleep(0.01)
     pytest.fail("the terminal process is still there")
+
+
+async def test_a_worker_with_another_id_for_the_same_terminal_is_refused_by_the_host(
+    system: System, keys: Keys
+) -> None:
+    path = str(system.directory / "terminal64.exe")
+    await system.start(MT5_TERMINAL_PATH=path)
+    other = Keys(f"{keys.terminal}-other")
+    system.start_worker(MT5_TERMINAL_PATH=path, MT5_TERMINAL_ID=other.terminal)
+    for _ in range(1000):
+        health = await system.redis.hgetall(other.health)
+        if health.get(b"state") == b"ERROR":
+            break
+        await asyncio.sleep(0.01)
+    assert b"one worker per terminal" in health[b"last_error_text"]
+    async with system.client() as client:
+        assert (await client.account_info(system.accounts[0])).source == "terminal"
 
 
 def _runs(pid: int) -> bool:

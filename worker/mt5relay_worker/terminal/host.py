@@ -24,6 +24,7 @@ from mt5relay_shared.settings import load_settings_or_exit
 from mt5relay_worker.credentials import read_private_key
 from mt5relay_worker.settings import WorkerSettings
 from mt5relay_worker.simulator import BookError, SimulatedMetaTrader5, load_book
+from mt5relay_worker.terminal.exclusive import TerminalLock
 from mt5relay_worker.terminal.failure import IdentityError, TerminalError
 from mt5relay_worker.terminal.metatrader5 import Binding, MetaTrader5Adapter, load_metatrader5
 from mt5relay_worker.terminal.protocol import (
@@ -196,6 +197,9 @@ def main() -> None:
     pipe_in, pipe_out = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # a library that prints must not break the frames
     try:
+        lock = TerminalLock(settings.terminal_path) if settings.terminal_path else None
+        if lock is not None:
+            lock.acquire()  # for as long as this process lives
         host, hello = make_host(settings, make_binding(settings))
     except (MT5ValidationError, TerminalError, BookError) as error:
         _write(pipe_out, Failed("MT5_INIT_FAILED", str(error)))  # the worker tells everybody
