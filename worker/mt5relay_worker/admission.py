@@ -59,12 +59,20 @@ class Admission:
         self._poison_limit = poison_limit
         self._order = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many of the entries it took in are not answered yet."""
+        return len(self._backlog)
+
+    def knows(self, entry: str) -> bool:
+        return entry in self._backlog
+
     async def admit(self, entries: Iterable[Entry], crashes: dict[str, int] | None = None) -> None:
         """Take in what has arrived. `crashes` counts, by request id, how often a worker died."""
         answered: list[Answered] = []
         newcomers: list[Waiting] = []
         for entry in entries:
-            if entry.id in self._backlog:  # read again after trouble on the way
+            if self.knows(entry.id):  # read again after trouble on the way
                 continue
             waiting = await self._examine(entry, crashes or {}, answered)
             if waiting is not None:

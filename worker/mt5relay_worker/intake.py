@@ -19,6 +19,7 @@ log = get_logger("intake")
 _COUNT = 512  # entries of one read
 _PAUSE_AFTER_TROUBLE = 0.5  # seconds
 _NON_BLOCKING_PAUSE = 0.02  # seconds; for servers that do not honour BLOCK
+_STRAYS_INTERVAL = 1.0  # seconds between two looks for entries that somebody else took
 
 
 class Intake:
@@ -42,6 +43,8 @@ class Intake:
         self._is_stopping = is_stopping
         self._on_arrival = on_arrival
         self._last_seen = "0-0"
+        self._suspects: set[str] = set()
+        self._look_for_strays_at = 0.0
 
     async def recover(self, charged: Sequence[str]) -> None:
         """Take in everything the last worker left pending, before anything new, in order of ids."""
@@ -61,9 +64,40 @@ class Intake:
         """Read until the worker stops."""
         while not self._is_stopping():
             try:
+                await self._look_for_strays()
                 await self._read_new()
             except RedisError as error:
                 await self._after_trouble(error)
+
+    async def _look_for_strays(self) -> None:
+        """Take in entries that an earlier holder of the lease took after this one's recovery.
+
+        A blocking read asks for no lease: a worker that does not know yet that it was replaced may
+        be handed a new entry and die of that knowledge. Seen twice, because what is being answered
+        is out of the backlog shortly before it is acknowledged.
+        """
+        if anyio.current_time() < self._look_for_strays_at:
+            return
+        self._look_for_strays_at = anyio.current_time() + _STRAYS_INTERVAL
+        suspects, self._suspects = self._suspects, set()
+        summary = await self._redis.xpending(self._keys.requests, WORKER_GROUP)
+        if summary["pending"] <= self._admission.waiting:
+            return
+        cursor = "0"
+        while entries := await self._read_requests(cursor):
+            unknown = [one for one in entries if not self._admission.knows(one.id)]
+            strays = [one for one in unknown if one.id in suspects]
+            self._suspects.update(one.id for one in unknown if one.id not in suspects)
+            await self._take_in(strays)
+            cursor = entries[-1].id
+
+    async def _take_in(self, entries: Sequence[Entry]) -> None:
+        """Admit pending entries, but those that were deleted meanwhile."""
+        if not entries:
+            return
+        await self._settle_deleted(entries)
+        await self._admission.admit([one for one in entries if one.body is not None])
+        self._on_arrival()
 
     async def _read_new(self) -> None:
         began = anyio.current_time()
@@ -100,10 +134,8 @@ class Intake:
             if isinstance(error, ResponseError) and "NOGROUP" in str(error):
                 await self._create_groups()
             while lost := await self._read_requests(self._last_seen):
-                await self._settle_deleted(lost)
-                await self._admission.admit([one for one in lost if one.body is not None])
+                await self._take_in(lost)
                 self._last_seen = lost[-1].id
-                self._on_arrival()
         except RedisError as again:
             log.warning("intake.redis_still_unavailable", error=str(again))
 

@@ -147,7 +147,7 @@ class Lease:
             async for attempt in stamina.retry_context(
                 on=REDIS_TROUBLE,
                 attempts=None,
-                timeout=max(self.trust_left, 0.0),
+                timeout=max(self.trust_left, 0.001),  # 0 would mean something else to stamina
                 wait_initial=0.05,
                 wait_max=1.0,
                 wait_jitter=0.05,
