@@ -8,7 +8,7 @@ import pytest
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import MT5ValidationError
-from mt5relay_shared.keys import Keys
+from mt5relay_shared.keys import FleetKeys, Keys
 
 KEYS = Keys("main")
 
@@ -65,3 +65,10 @@ def test_a_terminal_id_that_would_break_a_hash_tag_is_refused(terminal: str) -> 
 @pytest.mark.parametrize("terminal", ["main", "t-1", "vps_2.eu", "x" * 64])
 def test_a_terminal_id_may_be_a_host_name(terminal: str) -> None:
     assert Keys(terminal).terminal == terminal
+
+
+def test_the_registry_of_terminals_has_keys_of_its_own_in_one_slot() -> None:
+    keys = FleetKeys()
+    spelled = [keys.version, keys.terminals, keys.pins]
+    assert spelled == ["{mt5}:version", "{mt5}:terminals", "{mt5}:pins"]
+    assert FleetKeys("other").pins == "{other}:pins"

@@ -52,7 +52,7 @@ async def test_a_password_is_read_from_standard_input_and_only_the_worker_can_op
 ) -> None:
     ended = await program(*ADD, text=f"{PASSWORD}\n", MT5_SEALING_KEY_ID=published, PYTHONUTF8="1")
     assert (ended.status, ended.err) == (0, "")
-    assert ended.out == f"enrolled {ACCOUNT} for key {published}\n"
+    assert ended.out == f"enrolled {ACCOUNT} at terminal {keys.terminal} for key {published}\n"
     envelope = await stored(redis, keys)
     assert envelope is not None
     assert PASSWORD.encode() not in envelope
