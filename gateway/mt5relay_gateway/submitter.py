@@ -134,6 +134,7 @@ class Submitter:
                     keys.reply(request.id),
                     keys.lease,
                     keys.health,
+                    keys.queue,
                 ),
                 (
                     request.id,
@@ -143,6 +144,7 @@ class Submitter:
                     request.timeout_ms,
                     self._queue_limit,
                     MARKER_OUTLIVES_MS,
+                    request.account,
                 ),
             )
         )

@@ -81,9 +81,36 @@ class Keys:
         return f"{self.tag}:health"
 
     @property
+    def queue(self) -> str:
+        return f"{self.tag}:queue"
+
+    @property
     def events(self) -> str:
         return f"{self.tag}:events"
 
     @property
     def dead(self) -> str:
         return f"{self.tag}:dead"
+
+
+@dataclass(frozen=True)
+class FleetKeys:
+    """The registry of terminals that serve accounts together. All share one hash tag."""
+
+    prefix: str = "mt5"
+    tag: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tag", f"{{{self.prefix}}}")
+
+    @property
+    def version(self) -> str:
+        return f"{self.tag}:version"
+
+    @property
+    def terminals(self) -> str:
+        return f"{self.tag}:terminals"
+
+    @property
+    def pins(self) -> str:
+        return f"{self.tag}:pins"

@@ -1,4 +1,4 @@
-"""What an operator and a running worker say to each other: commands, and the events stream."""
+"""What an operator and a running worker say to each other: commands, events, who waits."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ class OperatorCommand(msgspec.Struct, frozen=True):
 
     id: str
     command: CommandName
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """A value of the hash `queue`: how many wait for an account, since when, and by when they will
+    probably have been answered. Times in Redis server time."""
+
+    waiting: int
+    since_ms: int
+    by_ms: int
 
 
 class Event(

@@ -13,7 +13,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mt5relay_shared.errors import MT5ValidationError
-from mt5relay_shared.keys import Keys, check_terminal_id
+from mt5relay_shared.keys import FleetKeys, Keys, check_terminal_id
 from mt5relay_shared.topology import SCHEMES
 
 EXIT_SETTINGS = 78  # EX_CONFIG of sysexits.h
@@ -83,6 +83,10 @@ class RelaySettings(BaseSettings):
     @property
     def keys(self) -> Keys:
         return Keys(self.terminal_id, self.key_prefix)
+
+    @property
+    def fleet_keys(self) -> FleetKeys:
+        return FleetKeys(self.key_prefix)
 
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)

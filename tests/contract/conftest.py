@@ -13,7 +13,7 @@ from redis.asyncio import ConnectionPool, Redis
 
 from mt5relay_shared.keys import WORKER_CONSUMER, WORKER_GROUP, Keys
 from mt5relay_shared.redis_client import connect
-from mt5relay_shared.scripts import ACQUIRE, BEGIN, BURY, COMPLETE, RELEASE, RENEW, SUBMIT
+from mt5relay_shared.scripts import ACQUIRE, BEGIN, BURY, COMPLETE, QUEUE, RELEASE, RENEW, SUBMIT
 
 MINUTE_MS = 60_000
 
@@ -66,6 +66,7 @@ class Relay:
         timeout_ms: int = 10_000,
         queue_limit: int = 0,
         marker_outlives_ms: int = 5_000,
+        account: str = "1@Demo",
     ) -> list[Any]:
         """Returns the answer without the server's time, which stands in front."""
         keys = self.keys
@@ -73,11 +74,11 @@ class Relay:
             self.redis,
             [
                 *(keys.requests, keys.request(request_id), keys.reply(request_id)),
-                *(keys.lease, keys.health),
+                *(keys.lease, keys.health, keys.queue),
             ],
             [
                 *(request_id, fingerprint, body, self.stream(gateway)),
-                *(timeout_ms, queue_limit, marker_outlives_ms),
+                *(timeout_ms, queue_limit, marker_outlives_ms, account),
             ],
         )
         self.server_time_ms = answer[0]
@@ -133,6 +134,12 @@ class Relay:
             [self.lease, 2 * MINUTE_MS, MINUTE_MS, 100, len(events), *events, *fields],
         )
         return bytes(answer[1])
+
+    async def publish_queue(self, *fields: str) -> bytes:
+        answer: list[Any] = await QUEUE.run(
+            self.redis, [self.keys.lease, self.keys.queue], [self.lease, MINUTE_MS, *fields]
+        )
+        return bytes(answer[0])
 
     async def release(self) -> int:
         return int(await RELEASE.run(self.redis, [self.keys.lease, self.keys.health], [self.lease]))

@@ -128,6 +128,26 @@ async def test_who_could_not_be_answered_in_time_is_refused_at_once(relay: Relay
     assert (await relay.submit("r3", timeout_ms=10_001))[0] == b"accepted"
 
 
+async def test_who_can_ride_along_is_not_refused_for_the_length_of_the_line(relay: Relay) -> None:
+    await relay.renew(health={"estimated_wait_ms": "60000"})
+    await relay.submit("r1", account="1@Demo", timeout_ms=60_000)
+    turn = f'{{"waiting":1,"since_ms":0,"by_ms":{relay.server_time_ms + 5_000}}}'
+    assert await relay.publish_queue("1@Demo", turn) == b"ok"
+    assert (await relay.submit("r2", account="1@Demo", timeout_ms=9_000))[0] == b"accepted"
+    assert (await relay.submit("r3", account="1@Demo", timeout_ms=1_000))[1] == b"TOO_LATE"
+    assert (await relay.submit("r4", account="2@Demo", timeout_ms=9_000))[1] == b"TOO_LATE"
+
+
+async def test_who_waits_is_said_by_the_holder_alone_and_forgotten_in_time(relay: Relay) -> None:
+    await relay.publish_queue("1@Demo", "{}")
+    assert 0 < await relay.redis.pttl(relay.keys.queue) <= 60_000
+    await relay.publish_queue()
+    assert not await relay.redis.exists(relay.keys.queue)
+    relay.lease = await relay.lose_lease()
+    assert await relay.publish_queue("1@Demo", "{}") == b"FENCED"
+    assert not await relay.redis.exists(relay.keys.queue)
+
+
 async def test_where_nobody_waits_an_old_estimate_refuses_nobody(relay: Relay) -> None:
     await relay.renew(health={"estimated_wait_ms": "10001"})
     assert (await relay.submit(timeout_ms=10))[0] == b"accepted"

@@ -12,7 +12,7 @@ from mt5relay_shared.keys import FleetKeys, Keys
 
 KEYS = Keys("main")
 
-# As in the wire contract, and the operator's stream of commands.
+# As in the wire contract, with the commands stream and who waits.
 CONTRACT = {
     "{mt5:main}:requests": KEYS.requests,
     "{mt5:main}:request:my-1": KEYS.request("my-1"),
@@ -28,6 +28,7 @@ CONTRACT = {
     "{mt5:main}:events": KEYS.events,
     "{mt5:main}:dead": KEYS.dead,
     "{mt5:main}:commands": KEYS.commands,
+    "{mt5:main}:queue": KEYS.queue,
 }
 
 

@@ -21,7 +21,14 @@ from mt5relay_shared.health import (
     Status,
     decode_health,
 )
-from mt5relay_worker.health import HealthSources, Heartbeat, LastProbe, compose_health, status_of
+from mt5relay_worker.health import (
+    HealthSources,
+    Heartbeat,
+    LastProbe,
+    compose_health,
+    current_turns,
+    status_of,
+)
 from mt5relay_worker.lease import LeaseLostError
 from mt5relay_worker.terminal.protocol import Visit
 
@@ -119,7 +126,7 @@ async def test_the_queue_is_told_with_its_oldest_request(
     for login in (1, 2, 2):
         await parts.ask(AccountId(login, "Broker"))
     await anyio.sleep(0.01)
-    health = await compose_health(sources)
+    health = await compose_health(sources, current_turns(sources))
     assert (health.queue_depth, health.waiting_accounts) == (3, 2)
     assert health.oldest_request_age_ms > 0
     assert health.estimated_wait_ms > 0
@@ -135,7 +142,7 @@ async def test_logins_saved_are_those_that_strict_fifo_would_have_made(
     async with parts.visiting():
         for one in ids:
             await parts.answer(one)
-    health = await compose_health(sources)
+    health = await compose_health(sources, current_turns(sources))
     assert (health.logins, health.logins_saved) == (2, 2)
 
 
@@ -146,7 +153,7 @@ async def test_the_last_error_stays_visible_with_the_packages_own_code(
     terminal.accounts[alice].password = b"changed at the broker"
     async with parts.visiting():
         await parts.error(await parts.ask(alice))
-    health = await compose_health(sources)
+    health = await compose_health(sources, current_turns(sources))
     assert health.last_error_code == "MT5_AUTH_FAILED"
     assert "-6" in (health.last_error_text or "")
     assert health.last_error_at_ms is not None
@@ -157,9 +164,9 @@ async def test_the_last_look_at_the_terminal_is_told(
     parts: Parts, sources: HealthSources, last_probe: LastProbe
 ) -> None:
     await parts.manager.initialize()
-    assert (await compose_health(sources)).auth_ok is None
+    assert (await compose_health(sources, current_turns(sources))).auth_ok is None
     last_probe.report = await parts.manager.probe()
-    health = await compose_health(sources)
+    health = await compose_health(sources, current_turns(sources))
     assert (health.connection_ok, health.auth_ok, health.data_feed_ok) == (True, False, True)
     assert health.latency_ms is not None
 
@@ -172,7 +179,7 @@ async def test_busy_idle_wedged_and_open_look_different_without_a_question_to_th
 
     async def look() -> None:
         asked = len(terminal.commands)
-        health = await compose_health(sources)
+        health = await compose_health(sources, current_turns(sources))
         seen.append((health.status, health.state, health.detail))
         assert len(terminal.commands) == asked
 

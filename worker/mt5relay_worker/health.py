@@ -9,8 +9,10 @@ import msgspec
 from redis.exceptions import RedisError
 
 from mt5relay_shared import __version__
+from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.health import BreakerState, ConnectionState, Health, Status, encode_health
 from mt5relay_shared.logs import get_logger
+from mt5relay_shared.operator import Turn
 from mt5relay_worker.backlog import Backlog
 from mt5relay_worker.breaker import CircuitBreaker
 from mt5relay_worker.connection_manager import MT5ConnectionManager, ProbeReport
@@ -18,7 +20,7 @@ from mt5relay_worker.costs import Costs
 from mt5relay_worker.event_log import EventLog
 from mt5relay_worker.lease import Lease, LeaseLostError
 from mt5relay_worker.replies import Replies
-from mt5relay_worker.schedule import estimated_wait_ms
+from mt5relay_worker.schedule import turns
 from mt5relay_worker.server_clock import ServerClock
 from mt5relay_worker.shadow_fifo import ShadowFifo
 from mt5relay_worker.state import ConnectionStatus
@@ -54,7 +56,12 @@ class HealthSources:
     started_ms: int
 
 
-async def compose_health(known: HealthSources) -> Health:
+def current_turns(known: HealthSources) -> dict[AccountId, Turn]:
+    """Who waits now, and until when."""
+    return turns(known.backlog, known.status.current_account, known.costs, known.clock.now_ms())
+
+
+async def compose_health(known: HealthSources, waiting: dict[AccountId, Turn]) -> Health:
     """Put the health hash together from what is known."""
     clock, status, breaker = known.clock, known.status, known.breaker
     metrics = await known.manager.metrics()
@@ -109,8 +116,8 @@ async def compose_health(known: HealthSources) -> Health:
         switch_p50_ms=known.costs.switch_percentile(0.5),
         switch_p95_ms=known.costs.switch_percentile(0.95),
         read_p95_ms=known.costs.read_percentile(0.95),
-        estimated_wait_ms=round(
-            estimated_wait_ms(known.backlog, status.current_account, known.costs, 0)
+        estimated_wait_ms=max(
+            0, max((turn.by_ms for turn in waiting.values()), default=now_ms) - now_ms
         ),
     )
 
@@ -137,6 +144,7 @@ class Heartbeat:
         self._known = known
         self._events = events
         self._interval = interval
+        self._queue_is_published = False
 
     async def run(self) -> None:
         """Beat until cancelled, which is when nothing of this worker can write any more.
@@ -158,10 +166,13 @@ class Heartbeat:
 
     async def beat(self) -> None:
         events = self._events.pending()
-        health = await compose_health(self._known)
+        waiting = current_turns(self._known)
+        health = await compose_health(self._known, waiting)
+        expiry = HEARTBEATS_UNTIL_EXPIRY * self._interval
         await self._known.lease.heartbeat(
-            encode_health(health),
-            HEARTBEATS_UNTIL_EXPIRY * self._interval,
-            [msgspec.json.encode(event) for event in events],
+            encode_health(health), expiry, [msgspec.json.encode(event) for event in events]
         )
         self._events.published(events)
+        if waiting or self._queue_is_published:
+            await self._known.lease.publish_queue(waiting, expiry)
+            self._queue_is_published = bool(waiting)

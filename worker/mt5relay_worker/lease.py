@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import msgspec
 import stamina
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.logs import get_logger
-from mt5relay_shared.scripts import ACQUIRE, RELEASE, RENEW, Argument, Script
+from mt5relay_shared.operator import Turn
+from mt5relay_shared.scripts import ACQUIRE, QUEUE, RELEASE, RENEW, Argument, Script
 from mt5relay_worker.server_clock import ServerClock
 
 log = get_logger("lease")
@@ -130,6 +133,19 @@ class Lease:
         if _text(word) == "FENCED":
             raise self._lost()
         self._observe(now, began)
+
+    async def publish_queue(self, turns: Mapping[AccountId, Turn], expiry: float) -> None:
+        """Say who waits; sent once only, for the next heartbeat says it anew."""
+        fields = [
+            text for who, turn in turns.items() for text in (str(who), msgspec.json.encode(turn))
+        ]
+        answer = await QUEUE.run(
+            self._redis,
+            [self._keys.lease, self._keys.queue],
+            [self.value, round(expiry * 1000), *fields],
+        )
+        if _text(answer[0]) == "FENCED":
+            raise self._lost()
 
     async def write(
         self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]

@@ -17,6 +17,7 @@ from itertools import accumulate
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.messages import Question
+from mt5relay_shared.operator import Turn
 from mt5relay_worker.backlog import Backlog, Waiting
 from mt5relay_worker.costs import Costs
 
@@ -133,16 +134,20 @@ def _choose_reads(
     return chosen
 
 
-def estimated_wait_ms(
-    backlog: Backlog, current: AccountId | None, costs: Costs, busy_ms: float
-) -> float:
-    """How long a request for an account that nobody waits for would take if it came now.
+def turns(
+    backlog: Backlog, current: AccountId | None, costs: Costs, now_ms: float
+) -> dict[AccountId, Turn]:
+    """When each account that somebody waits for will probably have been served, in that order.
 
-    The sum of switch and read over the distinct accounts ahead, after the `busy_ms` that the visit
-    under way still takes. Riders are answered sooner.
+    The wait is bounded by the switches and reads of the *distinct* accounts ahead, whatever the
+    number of requests; riders are answered sooner.
     """
-    ahead = sum(
-        (0 if one.account == current else costs.switch_ms(one.account)) + costs.snapshot_ms()
-        for one in backlog.oldest_of_each_account()
-    )
-    return busy_ms + ahead
+    found: dict[AccountId, Turn] = {}
+    by_ms = now_ms
+    for oldest in sorted(backlog.oldest_of_each_account(), key=lambda one: one.order):
+        account = oldest.account
+        by_ms += 0 if account == current else costs.switch_ms(account)
+        by_ms += costs.snapshot_ms()
+        waiting = len(backlog.waiting_for(account))
+        found[account] = Turn(waiting, oldest.arrived_ms, round(by_ms))
+    return found

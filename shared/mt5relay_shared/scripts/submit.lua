@@ -1,9 +1,10 @@
 -- Accept a request, attach to the one in flight, or say why not. Idempotent by request id.
 --
--- KEYS  1 requests   2 request:<id>   3 reply:<id>   4 lease   5 health
+-- KEYS  1 requests   2 request:<id>   3 reply:<id>   4 lease   5 health   6 queue
 -- ARGV  1 request id   2 fingerprint of the body   3 request as JSON
 --       4 key of the reply stream to notify, or ''   5 timeout in ms
 --       6 most requests that may wait, 0 for no bound   7 how long the marker outlives the deadline, ms
+--       8 account
 --
 -- Answers a list that starts with the server's time in ms and a word:
 --   stored <reply>           it was answered before
@@ -33,6 +34,10 @@ end
 local waiting = redis.call('XLEN', KEYS[1])
 local health = redis.call('HMGET', KEYS[5], 'breaker', 'breaker_retry_at_ms', 'estimated_wait_ms')
 local estimate = tonumber(health[3]) or 0
+local turn = redis.call('HGET', KEYS[6], ARGV[8])
+if turn then -- somebody waits for this account already: this request rides along
+  estimate = math.max(0, cjson.decode(turn).by_ms - now)
+end
 if redis.call('EXISTS', KEYS[4]) == 0 then
   return {now, 'refused', 'NO_WORKER', 0}
 elseif health[1] == 'OPEN' then

@@ -11,6 +11,7 @@ from tests.worker.scheduling.conftest import Arrival, known_costs, queue, waitin
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.operations import SNAPSHOT_OPERATIONS, Operation
+from mt5relay_shared.operator import Turn
 from mt5relay_worker.backlog import Backlog
 from mt5relay_worker.costs import Costs
 from mt5relay_worker.schedule import (
@@ -19,9 +20,9 @@ from mt5relay_worker.schedule import (
     Step,
     Visit,
     Wait,
-    estimated_wait_ms,
     next_step,
     plan_visit,
+    turns,
 )
 
 ACCOUNTS = [AccountId(number, "Demo") for number in range(1, 5)]
@@ -209,10 +210,13 @@ def test_a_full_read_costs_its_three_reads() -> None:
 
 def test_the_wait_is_the_sum_over_the_distinct_accounts_ahead_whatever_the_request_rate() -> None:
     backlog = queue(COSTS, [Arrival(0, account) for account in (A, B, C) for _ in range(100)])
-    assert estimated_wait_ms(backlog, None, COSTS, 0) == 3 * 1_060
-    assert estimated_wait_ms(backlog, A, COSTS, 0) == 3 * 1_060 - 1_000
-    assert estimated_wait_ms(backlog, A, COSTS, 500) == 3 * 1_060 - 1_000 + 500
-    assert estimated_wait_ms(Backlog(), None, COSTS, 500) == 500
+    assert turns(backlog, None, COSTS, 0) == {
+        A: Turn(100, 0, 1_060),
+        B: Turn(100, 0, 2_120),
+        C: Turn(100, 0, 3_180),
+    }
+    assert turns(backlog, A, COSTS, 500)[C].by_ms == 500 + 3 * 1_060 - 1_000
+    assert turns(Backlog(), None, COSTS, 500) == {}
 
 
 def test_a_visit_may_be_planned_for_an_account_out_of_turn() -> None:
