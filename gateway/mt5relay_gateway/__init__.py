@@ -11,6 +11,7 @@ from mt5relay_gateway.answers import AccountSnapshot, Answer
 from mt5relay_gateway.blocking import BlockingAccountClient
 from mt5relay_gateway.client import AccountClient
 from mt5relay_gateway.composing import AskOptions
+from mt5relay_gateway.fleet import FleetClient
 from mt5relay_gateway.lookups import AccountLookups
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import (
@@ -44,6 +45,7 @@ __all__ = [
     "AskOptions",
     "BlockingAccountClient",
     "DeadlineExceededError",
+    "FleetClient",
     "Health",
     "MT5AuthError",
     "MT5CircuitBreakerOpen",

@@ -94,16 +94,16 @@ class AccountClient(AccountLookups):
         self._name = check_gateway_name(name or f"gw-{new_request_id()[-12:].lower()}")
         self._keys = Keys(terminal, key_prefix)
         self._batch = CommandBatch(
-            _connection(connect, redis_url, f"mt5relay-{self._name}-commands", self._keys)
+            redis_connection(connect, redis_url, f"mt5relay-{self._name}-commands", self._keys.tag)
         )
         self._inbox = Inbox(
-            _connection(connect, redis_url, f"mt5relay-{self._name}-replies", self._keys),
+            redis_connection(connect, redis_url, f"mt5relay-{self._name}-replies", self._keys.tag),
             self._batch,
             self._keys,
             self._name,
         )
         self._submitter = Submitter(
-            self._batch, self._keys, queue_limit=_checked_queue_limit(queue_limit)
+            self._batch, self._keys, queue_limit=checked_queue_limit(queue_limit)
         )
         self._exchange = Exchange(self._batch, self._inbox, self._submitter, self._keys)
         self._snapshots = SnapshotReader(self._batch, self._keys)
@@ -227,9 +227,14 @@ class AccountClient(AccountLookups):
         return f"<AccountClient {self._name} of terminal {self._keys.terminal} {self._state.name}>"
 
 
-def _connection(connect: Connect, redis_url: str, client_name: str, keys: Keys) -> Redis:
+def redis_connection(connect: Connect, redis_url: str, client_name: str, tag: str) -> Redis:
+    """Make a Redis client for the keys of one hash tag.
+
+    Raises:
+        MT5ValidationError: the URL can't be read; it is never quoted.
+    """
     try:
-        return connect(redis_url, client_name=client_name, tag=keys.tag)
+        return connect(redis_url, client_name=client_name, tag=tag)
     except ValueError:  # its text may quote the password
         raise MT5ValidationError(
             "redis_url: it is not redis://[user:password@]host:port/db, rediss:// or unix://;"
@@ -237,7 +242,7 @@ def _connection(connect: Connect, redis_url: str, client_name: str, keys: Keys) 
         ) from None
 
 
-def _checked_queue_limit(queue_limit: int) -> int:
+def checked_queue_limit(queue_limit: int) -> int:
     if queue_limit < 0:
         raise MT5ValidationError(f"queue_limit: {queue_limit} is below 0; 0 means no limit")
     return queue_limit

@@ -152,10 +152,6 @@ class Inbox:
         self._refresh_at = _now() + REFRESH_INTERVAL
         return ("PEXPIRE", self._stream, STREAM_EXPIRY_MS)
 
-    def _read_onwards(self) -> tuple[Argument, ...]:
-        bounds = ("COUNT", READ_COUNT, "BLOCK", BLOCK_MS)
-        return ("XREAD", *bounds, "STREAMS", self._stream, self._cursor)
-
     async def _catch_up(self) -> None:
         """Make the stream if need be, and fetch what it may have missed, in this order."""
         _, _, connection_id = await _sent(

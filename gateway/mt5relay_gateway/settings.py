@@ -17,8 +17,9 @@ class GatewaySettings(RelaySettings):
         str | None,
         Field(
             validation_alias=AliasChoices("MT5_SEALING_KEY_ID", "sealing_key_id"),
-            pattern="^[0-9a-f]{32}$",
-            description="the key id that `mt5relay-worker keygen` printed, 32 hex digits",
+            pattern=r"^[0-9a-f]{32}(\s*,\s*[0-9a-f]{32})*$",
+            description="the key id that `mt5relay-worker keygen` printed, 32 hex digits;"
+            " of several terminals, separated by commas",
         ),
     ] = None
     queue_limit: Annotated[

@@ -1,7 +1,7 @@
 """Structured logs on standard error: JSON for machines, colours for people.
 
-Events are fixed dotted names; data goes into fields. Fields bound with `request_context` stand on
-every line written while a request is handled.
+Events are fixed dotted names; data goes into fields. Fields bound with structlog's context
+variables stand on every line written meanwhile: a visit binds its account and its requests' ids.
 """
 
 from __future__ import annotations

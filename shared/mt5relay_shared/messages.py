@@ -168,6 +168,8 @@ def decode_request(body: bytes) -> Request:
         )
     try:
         return _request_decoder.decode(body)
+    except RecursionError:  # deeply nested JSON, in whatever field
+        raise MalformedRequestError("request: it is nested too deeply", None) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedRequestError(f"request: {error}", _addressee(body)) from None
 
@@ -176,7 +178,7 @@ def _addressee(body: bytes) -> Request | None:
     try:
         found = _addressee_decoder.decode(body)
         reply_to = msgspec.convert(found.reply_to, GatewayName | None)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return Request(
         id=found.id,

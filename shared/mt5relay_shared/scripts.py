@@ -62,4 +62,7 @@ RELEASE = Script.named("release")
 BURY = Script.named("bury")
 ANNOUNCE = Script.named("announce")
 QUEUE = Script.named("queue")
+
 AMEND = Script.named("amend")
+
+ALL = (SUBMIT, BEGIN, COMPLETE, ACQUIRE, RENEW, RELEASE, BURY, ANNOUNCE, QUEUE, AMEND)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-GRACE = 1.5  # seconds past its deadline by which a living client must have heard
+GRACE = 2.5
+"""Seconds past its deadline by which a living client must have heard: 0.25 s that it waits longer, up
+to 1 s for its last look at the durable reply, up to 0.8 s for which a gateway is frozen here, and
+what a busy machine takes."""
 
 
 @dataclass

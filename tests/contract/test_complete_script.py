@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mt5relay_shared.messages import ErrorReply, decode_reply
+
 if TYPE_CHECKING:
     from tests.contract.conftest import Relay
 
@@ -99,15 +101,34 @@ async def test_a_resent_answer_tells_nobody_twice(relay: Relay) -> None:
     assert await relay.heard("gw1") == await relay.heard("gw2") == [{b"r1": b"answer"}]
 
 
+ORDERS_OF_1 = '{"status":"ok","id":"r1","account":"1@Demo","operation":"orders"}'
+ORDERS_OF_2 = '{"status":"ok","id":"r1","account":"2@Demo","operation":"orders"}'
+
+
 async def test_a_second_entry_under_an_answered_id_gets_the_first_answer(relay: Relay) -> None:
     await relay.listen("gw")
-    first = await relay.take_in()
-    await relay.complete(relay.settled(first, reply="first"))
+    await relay.complete(relay.settled(await relay.take_in(), reply=ORDERS_OF_1))
     await relay.redis.xadd(relay.keys.requests, {"request": "{}"})
     (second,) = await relay.deliver()
-    assert await relay.complete(relay.settled(second, reply="second", gateway="gw")) == [b"ok", 0]
-    assert await relay.heard("gw") == [{b"r1": b"first"}]
+    again = relay.settled(second, reply=ORDERS_OF_1, gateway="gw")
+    assert await relay.complete(again) == [b"ok", 0]
+    assert await relay.heard("gw") == [{b"r1": ORDERS_OF_1.encode()}]
     assert await relay.redis.xlen(relay.keys.requests) == 0
+
+
+async def test_a_second_entry_that_asks_of_another_account_never_gets_the_first_answer(
+    relay: Relay,
+) -> None:
+    await relay.listen("gw")
+    await relay.complete(relay.settled(await relay.take_in(), reply=ORDERS_OF_1))
+    await relay.redis.xadd(relay.keys.requests, {"request": "{}"})
+    (second,) = await relay.deliver()
+    await relay.complete(relay.settled(second, reply=ORDERS_OF_2, gateway="gw"))
+    ((told,),) = [list(fields.values()) for fields in await relay.heard("gw")]
+    reply = decode_reply(told)
+    assert isinstance(reply, ErrorReply)
+    assert (reply.account, reply.error.code) == ("2@Demo", "VALIDATION_FAILED")
+    assert await relay.redis.get(relay.keys.reply("r1")) == ORDERS_OF_1.encode()
 
 
 async def test_a_worker_that_lost_its_lease_changes_nothing(relay: Relay) -> None:

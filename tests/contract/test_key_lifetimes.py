@@ -28,6 +28,6 @@ async def test_every_key_expires_but_those_the_contract_names(relay: Relay) -> N
     }
     assert {
         *(keys.lease, keys.health, keys.running),
-        *(keys.request("waiting"), keys.request("answered")),
+        *(keys.request("waiting"), keys.request("answered"), keys.request("buried")),
         *(keys.reply("answered"), keys.reply("buried"), keys.snapshot("1@Demo")),
     } == set(found) - lasting

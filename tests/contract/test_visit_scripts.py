@@ -48,7 +48,7 @@ async def test_a_buried_request_leaves_the_queue(relay: Relay) -> None:
     await relay.bury(entry)
     assert await relay.pending() == 0
     assert await relay.redis.xlen(relay.keys.requests) == 0
-    assert not await relay.redis.exists(relay.keys.request("r1"))
+    assert not await relay.redis.hexists(relay.keys.request("r1"), "entry")
 
 
 async def test_a_buried_request_is_answered_and_everybody_who_waits_is_told(relay: Relay) -> None:

@@ -248,3 +248,14 @@ def test_a_reply_that_cannot_be_read_is_an_error_not_an_answer(unreadable: bytes
 
 def test_no_positions_is_an_empty_list_of_positions() -> None:
     assert decode_data(Operation.POSITIONS, msgspec.Raw(b"[]")) == []
+
+
+@pytest.mark.parametrize("field", ["arguments", "somebody_elses_field", "id"])
+def test_deeply_nested_json_is_malformed_and_stops_nobody(field: str) -> None:
+    body = b'{"id":"r","account":"1@D","operation":"orders","%s":%s%s}' % (
+        field.encode(),
+        b"[" * 3000,
+        b"]" * 3000,
+    )
+    with pytest.raises(MalformedRequestError):
+        decode_request(body)

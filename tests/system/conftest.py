@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,7 @@ class System:
             **FAST,
             "REDIS_URL": self.url,
             "MT5_TERMINAL_ID": self.keys.terminal,
+            "MT5_KEY_PREFIX": self.keys.prefix,
             "MT5_TERMINAL": "simulated",
             "MT5_SIMULATOR_BOOK": str(self.directory / "book.json"),
             "MT5_SIMULATOR_FAULTS": str(self.faults_file),
@@ -203,18 +204,35 @@ def system_server() -> Iterator[StoreServer]:
 
 
 @pytest.fixture
-async def system(system_server: StoreServer, keys: Keys, tmp_path: Path) -> AsyncIterator[System]:
+async def system_of(
+    system_server: StoreServer, tmp_path: Path
+) -> AsyncIterator[Callable[[Keys], Awaitable[System]]]:
+    """Prepare a terminal's system in a directory of its own; all know the same accounts."""
     accounts = [
         AccountId(700_001 + index, ("Alpha-Demo", "Beta-Live")[index % 2]) for index in range(10)
     ]
-    write_book(tmp_path / "book.json", accounts)
-    keygen = [sys.executable, "-m", "mt5relay_worker", "keygen"]
-    await anyio.run_process([*keygen, "--out", str(tmp_path / "worker.key")])
-    redis = connect(system_server.url, client_name="system-test")
-    built = System(system_server.url, tmp_path, keys, redis, accounts)
-    built.set_faults()
-    yield built
-    for worker in built.workers:
-        worker.end()
-    with contextlib.suppress(OSError):
-        await built.redis.aclose()
+    prepared: list[System] = []
+
+    async def prepare(keys: Keys) -> System:
+        directory = tmp_path / keys.terminal
+        directory.mkdir()
+        write_book(directory / "book.json", accounts)
+        keygen = [sys.executable, "-m", "mt5relay_worker", "keygen"]
+        await anyio.run_process([*keygen, "--out", str(directory / "worker.key")])
+        redis = connect(system_server.url, client_name="system-test")
+        built = System(system_server.url, directory, keys, redis, accounts)
+        prepared.append(built)
+        built.set_faults()
+        return built
+
+    yield prepare
+    for one in prepared:
+        for worker in one.workers:
+            worker.end()
+        with contextlib.suppress(OSError):
+            await one.redis.aclose()
+
+
+@pytest.fixture
+async def system(system_of: Callable[[Keys], Awaitable[System]], keys: Keys) -> System:
+    return await system_of(keys)

@@ -171,6 +171,7 @@ async def test_a_worker_with_another_id_for_the_same_terminal_is_refused_by_the_
     await system.start(MT5_TERMINAL_PATH=path)
     other = Keys(f"{keys.terminal}-other")
     system.start_worker(MT5_TERMINAL_PATH=path, MT5_TERMINAL_ID=other.terminal)
+    health: dict[bytes, bytes] = {}
     for _ in range(1000):
         health = await system.redis.hgetall(other.health)
         if health.get(b"state") == b"ERROR":

@@ -178,6 +178,8 @@ class MT5ConnectionManager:
             self._evictor.cancel()
             self._evictor = None
         async with self._turn:
+            if self._status.state is ConnectionState.DISCONNECTED and not self._terminal.is_running:
+                return
             await self._logged("shutdown", self._detach)
 
     async def login(self, credential: Credential, reads: Sequence[Read] = ()) -> Visited:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 import msgspec
@@ -33,9 +33,13 @@ HEARTBEATS_UNTIL_EXPIRY = 3
 
 @dataclass(slots=True)
 class LastProbe:
-    """What the health check found last, or None before the first."""
+    """What the health check found last, or None before the first; `at` in loop seconds."""
 
     report: ProbeReport | None = None
+    at: float = float("-inf")
+
+    def note(self, report: ProbeReport, now: float) -> None:
+        self.report, self.at = report, now
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,8 @@ async def compose_health(known: HealthSources, waiting: dict[AccountId, Turn]) -
     now_ms = clock.now_ms()
     oldest = known.backlog.oldest()
     report = known.probe.report
+    if known.visits.tally.last_success_at > known.probe.at:
+        report = _as_visits_show(report)
     retry_at = breaker.retry_at
     connected = status.state is ConnectionState.CONNECTED
     return Health(
@@ -120,6 +126,14 @@ async def compose_health(known: HealthSources, waiting: dict[AccountId, Turn]) -
             0, max((turn.by_ms for turn in waiting.values()), default=now_ms) - now_ms
         ),
     )
+
+
+def _as_visits_show(report: ProbeReport | None) -> ProbeReport | None:
+    """An answered visit is newer proof than an old probe: link and login work."""
+    if report is None:
+        return None
+    feed = report.data_feed_ok or not report.connection_ok
+    return replace(report, connection_ok=True, auth_ok=True, data_feed_ok=feed)
 
 
 def status_of(state: ConnectionState, breaker: BreakerState) -> Status:

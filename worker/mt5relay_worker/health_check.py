@@ -13,6 +13,7 @@ from mt5relay_worker.connection_manager import (
     TERMINAL_FAILURES,
     Credential,
     MT5ConnectionManager,
+    ProbeReport,
 )
 from mt5relay_worker.health import LastProbe
 from mt5relay_worker.visits import Visits
@@ -82,9 +83,9 @@ class HealthCheck:
     async def _look(self) -> None:
         """Ask the idle terminal how it is; where it is not well, walk the way of any failure."""
         try:
-            self._last_probe.report = await self._manager.probe()
-            if not self._last_probe.report.connection_ok:
+            if not (await self._probe()).connection_ok:
                 await self._manager.reconnect()
+                await self._probe()
         except MT5Error as error:
             await self._recover(error)
 
@@ -114,6 +115,10 @@ class HealthCheck:
             await self._manager.reconnect(max_attempts=1)
         else:
             await self._manager.login(last_good)
-        self._last_probe.report = await self._manager.probe()
-        if not self._last_probe.report.connection_ok:
+        if not (await self._probe()).connection_ok:
             raise error_for("BROKER_UNAVAILABLE", "the terminal has no link to the broker")
+
+    async def _probe(self) -> ProbeReport:
+        report = await self._manager.probe()
+        self._last_probe.note(report, anyio.current_time())
+        return report

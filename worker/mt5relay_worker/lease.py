@@ -11,8 +11,14 @@ import anyio
 import msgspec
 import stamina
 from redis.asyncio import Redis
+from redis.exceptions import (
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from mt5relay_shared.accounts import AccountId
@@ -26,7 +32,16 @@ log = get_logger("lease")
 
 CRASH_MEMORY_MS = 24 * 3_600_000
 EVENTS_KEPT = 10_000
-REDIS_TROUBLE = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
+REDIS_TROUBLE = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    MasterDownError,
+    ClusterDownError,
+    TryAgainError,
+)
+"""What passes by itself: nobody there, full, or failing over."""
 
 
 class LeaseLostError(Exception):
@@ -180,8 +195,10 @@ class Lease:
 
     async def release(self) -> None:
         """Give it back, so that the next worker need not wait."""
-        await RELEASE.run(self._redis, [self._keys.lease, self._keys.health], [self.value])
-        log.info("lease.released", fence=self.fence)
+        was_mine = await RELEASE.run(
+            self._redis, [self._keys.lease, self._keys.health], [self.value]
+        )
+        log.info("lease.released", fence=self.fence, was_mine=bool(was_mine))
 
     def _observe(self, now: int, began: float) -> None:
         self._clock.observe(now, began, anyio.current_time())

@@ -92,14 +92,16 @@ class Replies:
         arguments: list[Argument] = [WORKER_GROUP, self._lease.fence, visit_is_over]
         arguments += self._snapshot_arguments(snapshot)
         arguments += [self._snapshot_ttl_ms, REPLY_STREAM_KEPT]
-        now_ms = self._clock.now_ms()
         for one in answers:
             keys += [self._keys.request(one.request.id), self._keys.reply(one.request.id)]
             reply_to = one.request.reply_to
             arguments += [one.entry, one.request.id, encode(one.reply)]
             arguments += [self._keys.replies(reply_to) if reply_to else ""]
-            arguments += [max(0, deadline_ms(one.entry, one.request) - now_ms) + REPLY_KEPT_MS]
+            arguments += [self._expiry_ms(one.entry, one.request)]
         await self._lease.write(COMPLETE, keys, arguments)
+
+    def _expiry_ms(self, entry: str, request: Request) -> int:
+        return max(0, deadline_ms(entry, request) - self._clock.now_ms()) + REPLY_KEPT_MS
 
     def _snapshot_arguments(self, snapshot: Snapshot | None) -> list[Argument]:
         if snapshot is None:
@@ -144,7 +146,7 @@ class Replies:
                 request_id,
                 encode(reply),
                 self._keys.replies(reply_to) if reply_to else "",
-                REPLY_KEPT_MS,
+                self._expiry_ms(entry, request) if request else REPLY_KEPT_MS,
             ],
         )
 

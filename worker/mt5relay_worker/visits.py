@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import anyio
 import msgspec
+from structlog.contextvars import bound_contextvars
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import (
@@ -36,6 +37,7 @@ from mt5relay_worker.terminal.protocol import Read, ReadResult, Visited
 
 log = get_logger("visits")
 
+NAMED_IN_LOGS = 10
 UNTRUSTED_THRESHOLD = 3  # so many accounts in a row with unusable data: it is not them
 
 
@@ -102,12 +104,12 @@ class Visits:
                 self._backlog, self._status.current_account, self._costs, self._clock.now_ms()
             ):
                 case Wait():
-                    self._tried_before.clear()  # those who expired were not taken off
                     await self._wake.wait()
                 case Follow(account):
                     await self._follow(account)
                 case Visit() as visit:
-                    await self._make(visit)
+                    with bound_contextvars(account=str(visit.account), requests=_named(visit)):
+                        await self._make(visit)
 
     async def _refuse_everybody(self) -> None:
         """While the breaker is open nobody keeps a place in the line."""
@@ -254,6 +256,8 @@ class Visits:
         may_pass = error.retryable and self._breaker.is_closed
         if not (may_pass and has_time) or one.entry in self._tried_before:
             return False
+        if len(self._tried_before) > len(self._backlog):  # some expired without being taken off
+            self._tried_before = {entry for entry in self._tried_before if entry in self._backlog}
         self._tried_before.add(one.entry)
         return True
 
@@ -306,6 +310,11 @@ class Visits:
                 code=error.code,
             )
         await self._replies.finish_visit(answers)
+
+
+def _named(visit: Visit) -> list[str]:
+    """The ids that a visit's log lines carry; a long list is cut, each has lines of its own."""
+    return [one.request.id for one in visit.serves[:NAMED_IN_LOGS]]
 
 
 def _locked_out(cooldown: float, visit: Visit) -> MT5AuthError:

@@ -129,6 +129,7 @@ class Worker:
                 keeping_the_lease.start_soon(agents.heartbeat.run)
                 await agents.intake.recover(takeover.charged)
                 await self._serve(agents)
+                await agents.manager.shutdown()
                 keeping_the_lease.cancel_scope.cancel()
         except* LeaseLostError as lost:
             reason = str(_first(lost))

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import sys
+from collections.abc import AsyncGenerator, Mapping
 from typing import Annotated
 
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from mt5relay_gateway.cli.connection import redis_commands
-from mt5relay_gateway.cli.enrolment import Enrolled, Enrolment, check_credentials, check_pin
+from mt5relay_gateway.cli.connection import read_fleet, redis_commands
+from mt5relay_gateway.cli.enrolment import (
+    Enrolled,
+    Enrolment,
+    check_credentials,
+    check_pin,
+    split_pins,
+)
 from mt5relay_gateway.cli.exits import CommandError
 from mt5relay_gateway.cli.output import AsJson, print_json, print_view, printable, utc_text
+from mt5relay_gateway.cli.pinning import pin, unpin, where
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared.accounts import MAX_PASSWORD_UNITS, AccountId
-from mt5relay_shared.errors import MT5ValidationError
+from mt5relay_shared.errors import AccountUnknownError, MT5ValidationError
+from mt5relay_shared.keys import Keys
 from mt5relay_shared.sealing import SealingKey
 from mt5relay_shared.secret import Secret
 from mt5relay_shared.settings import load_settings
 
 LONGEST_LINE = 8 * MAX_PASSWORD_UNITS  # characters; more can only be the wrong file
 
-app = App(name="accounts", help="Enrol, list and remove the credentials of accounts.")
+app = App(name="accounts", help="Enrol accounts, and say which terminal serves them.")
+for command in (pin, unpin, where):
+    app.command(command)
 
 
 @app.command
@@ -32,54 +44,84 @@ def add(
     /,
     *,
     key_id: str | None = None,
+    terminal: str | None = None,
     stdin: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Enrol an account, or change its password. The password is asked for without echo.
 
+    Where terminals are registered it is enrolled at each of them, draining ones too, so that any
+    can take it over.
+
     Args:
         account: LOGIN@SERVER, e.g. 25115284@MetaQuotes-Demo.
-        key_id: The key id that `mt5relay-worker keygen` printed. Default: MT5_SEALING_KEY_ID.
+        key_id: The key id that `mt5relay-worker keygen` printed; of several terminals, separated
+            by commas. Default: MT5_SEALING_KEY_ID.
+        terminal: Only this terminal.
         stdin: Read the password as one line of standard input, as happens without a terminal.
     """
     # Not a coroutine: a running event loop would swallow the first Ctrl-C at the prompt.
     settings = load_settings(GatewaySettings)
     identity = AccountId.parse(account)
-    key = asyncio.run(_published_key(settings))
+    sealing_keys = asyncio.run(_published_keys(settings, terminal))
     interactive = sys.stdin.isatty() and not stdin
-    if pinned := key_id or settings.sealing_key_id:
-        check_pin(key, pinned)
-    elif interactive:
-        _confirm(key)
-    else:
-        raise _unpinned(key)
+    pinned = split_pins(key_id or settings.sealing_key_id)
+    for name, key in sealing_keys.items():
+        _check_trust(name, key, pinned, asks=interactive)
     password = _ask_password(identity) if interactive else _read_line()
     check_credentials(identity, password)
-    asyncio.run(_enrol(settings, identity, password, key))
-    print(f"enrolled {identity} for key {key.key_id}")
+    asyncio.run(_enrol(settings, identity, password, sealing_keys))
+    for name, key in sealing_keys.items():
+        print(f"enrolled {identity} at terminal {name} for key {key.key_id}")
 
 
-async def _published_key(settings: GatewaySettings) -> SealingKey:
-    async with redis_commands(settings) as redis:
-        return await Enrolment(redis, settings.keys).published_key()
+async def _terminals(settings: GatewaySettings, terminal: str | None) -> list[str]:
+    """The one that was named; else all registered ones; without a registry the settings' own."""
+    if terminal is not None:
+        return [terminal]
+    return sorted((await read_fleet(settings)).terminals) or [settings.terminal_id]
+
+
+@contextlib.asynccontextmanager
+async def _enrolment(settings: GatewaySettings, terminal: str) -> AsyncGenerator[Enrolment]:
+    keys = Keys(terminal, settings.key_prefix)
+    async with redis_commands(settings, keys) as redis:
+        yield Enrolment(redis, keys)
+
+
+async def _published_keys(settings: GatewaySettings, terminal: str | None) -> dict[str, SealingKey]:
+    found: dict[str, SealingKey] = {}
+    for name in await _terminals(settings, terminal):
+        async with _enrolment(settings, name) as enrolment:
+            found[name] = await enrolment.published_key()
+    return found
 
 
 async def _enrol(
-    settings: GatewaySettings, account: AccountId, password: Secret, key: SealingKey
+    settings: GatewaySettings,
+    account: AccountId,
+    password: Secret,
+    sealing_keys: Mapping[str, SealingKey],
 ) -> None:
-    async with redis_commands(settings) as redis:
-        await Enrolment(redis, settings.keys).add(account, password, key)
+    for terminal, key in sealing_keys.items():
+        async with _enrolment(settings, terminal) as enrolment:
+            await enrolment.add(account, password, key)
 
 
-def _unpinned(key: SealingKey) -> MT5ValidationError:
-    return MT5ValidationError(
-        f"sealing key: the published one is {key.key_id}, but nothing says that it is the worker's;"
-        " compare it with what `mt5relay-worker keygen` printed, then give --key-id or set"
-        " MT5_SEALING_KEY_ID"
-    )
+def _check_trust(terminal: str, key: SealingKey, pinned: list[str], *, asks: bool) -> None:
+    if pinned:
+        check_pin(terminal, key, pinned)
+    elif asks:
+        _confirm(terminal, key)
+    else:
+        raise MT5ValidationError(
+            f"sealing key: the one published for terminal {terminal} is {key.key_id}, but nothing"
+            " says that it is the worker's; compare it with what `mt5relay-worker keygen` printed,"
+            " then give --key-id or set MT5_SEALING_KEY_ID"
+        )
 
 
-def _confirm(key: SealingKey) -> None:
-    print(f"The published sealing key is {key.key_id}.")
+def _confirm(terminal: str, key: SealingKey) -> None:
+    print(f"The sealing key published for terminal {terminal} is {key.key_id}.")
     try:
         answer = input("Is that what `mt5relay-worker keygen` printed? [y/N] ")
     except EOFError:
@@ -100,47 +142,58 @@ def _read_line() -> Secret:
 
 
 @app.command(name="list")
-async def list_accounts(*, as_json: AsJson = False) -> None:
-    """List the enrolled accounts; passwords can't be shown."""
+async def list_accounts(*, terminal: str | None = None, as_json: AsJson = False) -> None:
+    """List the enrolled accounts; passwords can't be shown.
+
+    Args:
+        terminal: Only this terminal. Default: all registered ones.
+        as_json: Print JSON, one object a line.
+    """
     settings = load_settings(GatewaySettings)
-    async with redis_commands(settings) as redis:
-        enrolled = await Enrolment(redis, settings.keys).all()
+    rows: list[dict[str, str | None]] = []
+    for name in await _terminals(settings, terminal):
+        async with _enrolment(settings, name) as enrolment:
+            rows += [_fields(name, one) for one in await enrolment.all()]
     if as_json:
-        for one in enrolled:
-            print_json(_fields(one))
-    elif enrolled:
-        print_view(_table(enrolled))
+        for row in rows:
+            print_json(row)
+    elif rows:
+        print_view(_table(rows))
     else:
         print("no accounts are enrolled")
 
 
-def _fields(enrolled: Enrolled) -> dict[str, str | None]:
+def _fields(terminal: str, enrolled: Enrolled) -> dict[str, str | None]:
     envelope = enrolled.envelope
-    if envelope is None:
-        return {"account": enrolled.account, "key_id": None, "sealed_at": None}
     return {
         "account": enrolled.account,
-        "key_id": envelope.key_id,
-        "sealed_at": utc_text(envelope.sealed_at_ms),
+        "terminal": terminal,
+        "key_id": None if envelope is None else envelope.key_id,
+        "sealed_at": None if envelope is None else utc_text(envelope.sealed_at_ms),
     }
 
 
-def _table(enrolled: list[Enrolled]) -> Table:
-    table = Table("account", "key id", "sealed at")
-    for one in enrolled:
-        table.add_row(*(printable(text or "unreadable") for text in _fields(one).values()))
+def _table(rows: list[dict[str, str | None]]) -> Table:
+    table = Table("account", "terminal", "key id", "sealed at")
+    for row in rows:
+        table.add_row(*(printable(text or "unreadable") for text in row.values()))
     return table
 
 
 @app.command
-async def remove(account: str, /) -> None:
+async def remove(account: str, /, *, terminal: str | None = None) -> None:
     """Remove an account's credential.
 
     Args:
         account: LOGIN@SERVER, e.g. 25115284@MetaQuotes-Demo.
+        terminal: Only from this terminal. Default: from all registered ones.
     """
     identity = AccountId.parse(account)
     settings = load_settings(GatewaySettings)
-    async with redis_commands(settings) as redis:
-        await Enrolment(redis, settings.keys).remove(identity)
+    removed = False
+    for name in await _terminals(settings, terminal):
+        async with _enrolment(settings, name) as enrolment:
+            removed |= await enrolment.remove(identity)
+    if not removed:
+        raise AccountUnknownError(f"{identity}: no credential is enrolled")
     print(f"removed {identity}")

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 
-from mt5relay_gateway.cli import accounts, breaker, dead
+from mt5relay_gateway.cli import accounts, breaker, dead, terminals
 from mt5relay_gateway.cli.ask import ask
 from mt5relay_gateway.cli.demo import demo
 from mt5relay_gateway.cli.events import events
@@ -37,7 +37,7 @@ app = App(
 )
 for command in (ask, health, top, events, demo):
     app.command(command)
-for group in (accounts.app, breaker.app, dead.app):
+for group in (accounts.app, terminals.app, breaker.app, dead.app):
     app.command(group)
 
 

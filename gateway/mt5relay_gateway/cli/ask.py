@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from mt5relay_gateway.cli.answer_views import answer_fields, answer_view
-from mt5relay_gateway.cli.connection import account_client
+from mt5relay_gateway.cli.connection import lookup_client
 from mt5relay_gateway.cli.looking_up import Details, check_details, look_up
 from mt5relay_gateway.cli.output import AsJson, print_json, print_view
 from mt5relay_gateway.settings import GatewaySettings
@@ -50,7 +50,7 @@ async def ask(
     details = Details(symbol=symbol, timeframe=timeframe, count=count, from_=from_, to=to)
     check_details(operation, details)
     identity = AccountId.parse(account)
-    async with account_client(load_settings(GatewaySettings)) as client:
+    async with await lookup_client(load_settings(GatewaySettings)) as client:
         answer = await look_up(
             client,
             operation,

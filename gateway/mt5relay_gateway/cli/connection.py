@@ -7,21 +7,35 @@ from collections.abc import AsyncGenerator
 
 from mt5relay_gateway.batch import CommandBatch
 from mt5relay_gateway.client import AccountClient
+from mt5relay_gateway.fleet import FleetClient
+from mt5relay_gateway.lookups import AccountLookups
+from mt5relay_gateway.registry import RegistryReader
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared.errors import MT5ValidationError
+from mt5relay_shared.fleet import Fleet
+from mt5relay_shared.keys import FleetKeys, Keys
 from mt5relay_shared.redis_client import connect
 
 
 @contextlib.asynccontextmanager
-async def redis_commands(settings: GatewaySettings) -> AsyncGenerator[CommandBatch]:
+async def redis_commands(
+    settings: GatewaySettings, keys: Keys | FleetKeys | None = None
+) -> AsyncGenerator[CommandBatch]:
     """A connection for plain commands, which raise `RedisUnavailableError`.
+
+    Args:
+        settings: where Redis is.
+        keys: what the commands are for, by which a Cluster finds the node; default: the settings'
+            own terminal.
 
     Raises:
         MT5ValidationError: the URL can't be used.
     """
     try:
         redis = connect(
-            settings.redis_url.get_secret_value(), client_name="mt5relay-cli", tag=settings.keys.tag
+            settings.redis_url.get_secret_value(),
+            client_name="mt5relay-cli",
+            tag=(keys or settings.keys).tag,
         )
     except ValueError:  # its text may quote the password
         raise MT5ValidationError(
@@ -44,6 +58,27 @@ def account_client(settings: GatewaySettings) -> AccountClient:
         timeout=settings.request_timeout,
         queue_limit=settings.queue_limit,
     )
+
+
+async def lookup_client(settings: GatewaySettings) -> AccountLookups:
+    """A client for look-ups, not opened yet: of all registered terminals where there are some.
+
+    A terminal that the operator names with MT5_TERMINAL_ID is asked whatever the registry says.
+    """
+    if "terminal_id" in settings.model_fields_set or not (await read_fleet(settings)).terminals:
+        return account_client(settings)
+    return FleetClient(
+        settings.redis_url.get_secret_value(),
+        key_prefix=settings.key_prefix,
+        timeout=settings.request_timeout,
+        queue_limit=settings.queue_limit,
+    )
+
+
+async def read_fleet(settings: GatewaySettings) -> Fleet:
+    """The registry of terminals; without any where there is no fleet."""
+    async with redis_commands(settings, settings.fleet_keys) as redis:
+        return await RegistryReader(redis, settings.fleet_keys).read()
 
 
 async def server_time_ms(redis: CommandBatch) -> int:

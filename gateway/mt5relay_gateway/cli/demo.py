@@ -229,7 +229,7 @@ async def _enrol_everybody(scene: Scene, reporter: Reporter) -> None:
                     await _pause(scene)
         except TimeoutError:
             raise CommandError(f"the worker was not up within {START_LIMIT:g} s") from None
-        check_pin(key, scene.key_id)
+        check_pin(scene.settings.terminal_id, key, [scene.key_id])
         for one in scene.accounts:
             await enrolment.add(one.account, one.secret, key)
     reporter.started("accounts", enrolled=len(scene.accounts))

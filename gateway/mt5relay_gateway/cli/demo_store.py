@@ -13,7 +13,7 @@ from redis import Redis
 
 from mt5relay_gateway.cli.store import NoStoreError, free_port, running_server
 from mt5relay_gateway.settings import GatewaySettings
-from mt5relay_shared.scripts import ACQUIRE, BEGIN, BURY, COMPLETE, RELEASE, RENEW, SUBMIT
+from mt5relay_shared.scripts import ALL
 
 
 class Owner(Enum):
@@ -85,5 +85,5 @@ def imitated_server() -> Generator[str]:
 def _load_scripts(port: int) -> None:
     """The imitation hangs up after every error, so nobody could ask for a script by its source."""
     with Redis("127.0.0.1", port) as redis:
-        for script in (SUBMIT, BEGIN, COMPLETE, ACQUIRE, RENEW, RELEASE, BURY):
+        for script in ALL:
             redis.script_load(script.source)

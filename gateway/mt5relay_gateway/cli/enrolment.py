@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from mt5relay_gateway.batch import CommandBatch
 from mt5relay_gateway.cli.connection import server_time_ms
 from mt5relay_shared.accounts import AccountId, check_password
-from mt5relay_shared.errors import AccountUnknownError, MT5StateError, MT5ValidationError
+from mt5relay_shared.errors import MT5StateError, MT5ValidationError
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.sealing import Envelope, SealingKey, decode_sealing_key, seal
 from mt5relay_shared.secret import Secret
@@ -68,14 +69,9 @@ class Enrolment:
             key=lambda enrolled: enrolled.account,
         )
 
-    async def remove(self, account: AccountId) -> None:
-        """Forget a credential.
-
-        Raises:
-            AccountUnknownError: there is none.
-        """
-        if not await self._redis.call("HDEL", self._keys.accounts, str(account)):
-            raise AccountUnknownError(f"{account}: no credential is enrolled")
+    async def remove(self, account: AccountId) -> bool:
+        """Forget a credential, and say whether there was one."""
+        return bool(await self._redis.call("HDEL", self._keys.accounts, str(account)))
 
 
 def check_credentials(account: AccountId, password: Secret) -> None:
@@ -97,14 +93,20 @@ def _envelope(body: bytes) -> Envelope | None:
         return None
 
 
-def check_pin(key: SealingKey, pinned: str) -> None:
-    """Refuse a key that is not the pinned one: somebody may wish to read passwords.
+def check_pin(terminal: str, key: SealingKey, pinned: Collection[str]) -> None:
+    """Refuse a key that is not pinned: somebody may wish to read passwords.
 
     Raises:
-        MT5ValidationError: with both ids.
+        MT5ValidationError: with all ids.
     """
-    if key.key_id != pinned:
+    if key.key_id not in pinned:
         raise MT5ValidationError(
-            f"sealing key: the published one is {key.key_id}, pinned is {pinned}; nothing was"
-            " sealed. If the worker has a new key, pin the id that its `keygen` printed"
+            f"sealing key: the one published for terminal {terminal} is {key.key_id}, pinned is"
+            f" {', '.join(pinned)}; nothing was sealed. Once you have compared it with what that"
+            " worker's `keygen` printed, pin it too: several ids are separated by commas"
         )
+
+
+def split_pins(text: str | None) -> list[str]:
+    """The key ids of `--key-id` or MT5_SEALING_KEY_ID."""
+    return [pin.strip() for pin in (text or "").split(",") if pin.strip()]

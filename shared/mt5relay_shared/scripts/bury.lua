@@ -29,6 +29,11 @@ if ARGV[8] ~= '' and redis.call('SET', KEYS[5], ARGV[9], 'NX', 'PX', ARGV[11]) t
   for stream in pairs(targets) do
     redis.call('XADD', stream, 'NOMKSTREAM', 'MAXLEN', '~', 10000, '*', ARGV[8], ARGV[9])
   end
+  local fingerprint = redis.call('HGET', KEYS[4], 'fingerprint')
   redis.call('DEL', KEYS[4])
+  if fingerprint then -- as in complete: the id keeps meaning the same question
+    redis.call('HSET', KEYS[4], 'fingerprint', fingerprint)
+    redis.call('PEXPIRE', KEYS[4], ARGV[11])
+  end
 end
 return {'ok'}

@@ -25,6 +25,26 @@ local function notify(stream, id, reply)
   fields[#fields + 1] = reply
 end
 
+-- What to tell an entry whose id was answered before: that answer, unless it was another question's.
+local function second_answer(stored, reply)
+  local readable, first = pcall(cjson.decode, stored)
+  local second = cjson.decode(reply)
+  if not readable
+    or (first.account == second.account and first.operation == second.operation) then
+    return stored
+  end
+  local time = redis.call('TIME')
+  return cjson.encode({
+    status = 'error', v = 1, id = second.id, account = second.account,
+    operation = second.operation,
+    error = {
+      code = 'VALIDATION_FAILED', retryable = false, request_id = second.id,
+      message = 'id: it was used for another question; use a new id for this one',
+      occurred_at_ms = time[1] * 1000 + math.floor(time[2] / 1000),
+    },
+  })
+end
+
 for i = 0, (#KEYS - 4) / 2 - 1 do
   local marker, reply_key = KEYS[5 + 2 * i], KEYS[6 + 2 * i]
   local entry, id, reply, reply_to, expiry = unpack(ARGV, 11 + 5 * i, 15 + 5 * i)
@@ -52,7 +72,7 @@ for i = 0, (#KEYS - 4) / 2 - 1 do
       redis.call('PEXPIRE', marker, expiry)
     end
   elseif was_pending == 1 and reply_to ~= '' then
-    notify(reply_to, id, redis.call('GET', reply_key)) -- a second entry with an id answered before
+    notify(reply_to, id, second_answer(redis.call('GET', reply_key), reply)) -- a second entry
   end
 end
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import msgspec
@@ -89,7 +89,20 @@ async def test_without_registered_terminals_it_says_so(cli: Any) -> None:
     assert where == f"{NORTHERN}: terminal main, no terminals are registered\n"
 
 
-async def test_a_terminal_is_added_drained_resumed_and_removed(cli: Any) -> None:
+@pytest.fixture
+def drained_long_ago(redis: Redis, prefix: str) -> Callable[[str], Awaitable[None]]:
+    """Let a draining terminal have been so since the beginning of time."""
+
+    async def age(terminal: str) -> None:
+        body = '{"state":"draining","since_ms":0}'
+        await cast(Any, redis).hset(FleetKeys(prefix).terminals, terminal, body)
+
+    return age
+
+
+async def test_a_terminal_is_added_drained_resumed_and_removed(
+    cli: Any, drained_long_ago: Callable[[str], Awaitable[None]]
+) -> None:
     await both(cli)
     assert (await cli("terminals", "add", "north")).status == 1
     assert (await cli("terminals", "drain", "north")).status == 0
@@ -100,13 +113,17 @@ async def test_a_terminal_is_added_drained_resumed_and_removed(cli: Any) -> None
     assert refused.status == 1
     assert "drain" in refused.err
     await cli("terminals", "drain", "north")
-    assert (await cli("terminals", "remove", "north")).out == "removed terminal north\n"
+    too_soon = await cli("terminals", "remove", "north")
+    assert "may not have noticed yet" in too_soon.err
+    await drained_long_ago("north")
+    removed = (await cli("terminals", "remove", "north")).out
+    assert removed == "removed terminal north; its worker can be stopped\n"
     assert await registered(cli) == {"south": "active"}
 
 
 async def test_every_change_has_a_higher_version(cli: Any, redis: Redis, prefix: str) -> None:
     versions: list[int] = []
-    for words in (("add", "a"), ("add", "b"), ("drain", "a"), ("remove", "a")):
+    for words in (("add", "a"), ("add", "b"), ("drain", "a"), ("resume", "a")):
         await cli("terminals", *words)
         versions.append(int(await redis.get(FleetKeys(prefix).version) or 0))
     assert versions == sorted(set(versions))
@@ -234,18 +251,22 @@ class TestEnrolment:
     async def test_an_account_is_sealed_for_every_registered_terminal(
         self,
         program: Any,
-        cli: Any,
         redis: Redis,
         prefix: str,
         private_keys: dict[str, X25519PrivateKey],
         pins: str,
     ) -> None:
-        await cli("terminals", "drain", "south")
+        await program("terminals", "drain", "south")
         ended = await program(*self.ADD, text="secret\n", MT5_SEALING_KEY_ID=pins)
         assert (ended.status, ended.err) == (0, "")
         for terminal, pair in private_keys.items():
             envelope = (await enrolled(redis, prefix, terminal))[str(NORTHERN).encode()]
             assert open_envelope(envelope, NORTHERN, pair).reveal() == "secret"
+
+    async def test_an_account_is_listed_and_removed_at_every_registered_terminal(
+        self, program: Any, cli: Any, pins: str
+    ) -> None:
+        await program(*self.ADD, "--key-id", pins, text="secret\n")
         listed = (await cli("accounts", "list", "--json")).json_lines()
         assert [one["terminal"] for one in listed] == ["north", "south"]
         assert (await cli("accounts", "remove", str(NORTHERN))).status == 0

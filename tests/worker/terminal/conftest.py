@@ -178,6 +178,9 @@ class FakeBinding:
     def orders_total(self) -> Any:
         return self._call("orders_total", lambda: len(self._rows("orders")), None)
 
+    def history_deals_total(self, date_from: int, date_to: int) -> Any:
+        return self._call("history_deals_total", lambda: 1, None, date_from, date_to)
+
     def history_deals_get(self, date_from: int, date_to: int) -> Any:
         deal = Row(record(TradeDeal, ticket=7))
         return self._call("history_deals_get", lambda: (deal,), None, date_from, date_to)
@@ -259,6 +262,7 @@ READS = (
     "positions_total",
     "orders_get",
     "orders_total",
+    "history_deals_total",
     "history_deals_get",
     "history_orders_get",
     "symbol_info",

@@ -2,7 +2,8 @@
 
 The lease keeps workers apart that talk to one Redis. This keeps apart whatever else was pointed at
 the same terminal: the lock is the kernel's, so it ends with the process that holds it, however that
-ends, and a process that is frozen keeps it.
+ends, and a process that is frozen keeps it. Its file lies in the temporary folder, which on Windows
+every user has of their own: workers that run as different users there do not see each other's.
 """
 
 from __future__ import annotations
@@ -36,17 +37,18 @@ class TerminalLock:
         Raises:
             TerminalError: MT5_INIT_FAILED; another process on this host has it.
         """
-        descriptor = os.open(lock_file_for(self._terminal_path), os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            _lock(descriptor)
+            self._descriptor = os.open(
+                lock_file_for(self._terminal_path), os.O_RDWR | os.O_CREAT, 0o600
+            )
+            _lock(self._descriptor)
         except OSError as error:
-            os.close(descriptor)
+            self.release()
             raise TerminalError(
                 "MT5_INIT_FAILED",
-                f"another process on this host uses the terminal {self._terminal_path};"
-                " one worker per terminal",
+                f"another process on this host uses the terminal {self._terminal_path}"
+                f" ({error.strerror}); one worker per terminal",
             ) from error
-        self._descriptor = descriptor
 
     def release(self) -> None:
         if self._descriptor is not None:

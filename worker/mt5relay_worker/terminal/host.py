@@ -12,7 +12,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import BinaryIO
 
 from mt5relay_shared.accounts import AccountId
@@ -29,6 +29,7 @@ from mt5relay_worker.terminal.failure import IdentityError, TerminalError
 from mt5relay_worker.terminal.metatrader5 import Binding, MetaTrader5Adapter, load_metatrader5
 from mt5relay_worker.terminal.protocol import (
     LENGTH_BYTES,
+    MAX_FRAME_BYTES,
     Answer,
     Command,
     Detach,
@@ -40,6 +41,7 @@ from mt5relay_worker.terminal.protocol import (
     Initialized,
     Probe,
     Probed,
+    ReadResult,
     Visit,
     Visited,
     command_decoder,
@@ -50,6 +52,8 @@ from mt5relay_worker.terminal.switching import SwitchLimits, VerifiedSwitch
 from mt5relay_worker.terminal.vault import Vault
 
 log = get_logger("terminal")
+
+VISIT_BUDGET_BYTES = MAX_FRAME_BYTES // 2
 
 
 class TerminalHost:
@@ -123,7 +127,7 @@ class TerminalHost:
         if switched:
             self._switch.switch(account, visit.fingerprint, password, visit.timeout_ms)
         switch_ms = (self._switch.now() - began) * 1000
-        results = [self._switch.read(account, read) for read in visit.reads]
+        results = within_budget(self._switch.read(account, read) for read in visit.reads)
         return Visited(visit.login, visit.server, switched, switch_ms, "assumed", results)
 
     def _probe(self) -> Probed:
@@ -138,6 +142,27 @@ class TerminalHost:
             ping_ms=state.ping_ms,
             terminal_build=state.build,
         )
+
+
+def within_budget(results: Iterable[ReadResult]) -> list[ReadResult]:
+    """Refuse what does not fit into one frame: one huge history must not look like a lost link."""
+    kept: list[ReadResult] = []
+    left = VISIT_BUDGET_BYTES
+    for result in results:
+        size = len(result.data or b"")
+        if size > left:
+            kept.append(
+                ReadResult(
+                    kind="error",
+                    took_ms=result.took_ms,
+                    code="VALIDATION_FAILED",
+                    message=f"the answer has {size} bytes; narrow the range",
+                )
+            )
+        else:
+            left -= size
+            kept.append(result)
+    return kept
 
 
 def read_frames(stream: BinaryIO, deliver: Callable[[Command | None], None]) -> None:

@@ -20,6 +20,7 @@ import msgspec
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import Mt5Code
 from mt5relay_shared.operations import (
+    MAX_BROKER_TIME_MS,
     Arguments,
     HistoryArguments,
     Operation,
@@ -68,6 +69,7 @@ class Binding(Protocol):
     def positions_total(self) -> Any: ...  # noqa: ANN401
     def orders_get(self) -> Any: ...  # noqa: ANN401
     def orders_total(self) -> Any: ...  # noqa: ANN401
+    def history_deals_total(self, date_from: int, date_to: int) -> Any: ...  # noqa: ANN401
     def history_deals_get(self, date_from: int, date_to: int) -> Any: ...  # noqa: ANN401
     def history_orders_get(self, date_from: int, date_to: int) -> Any: ...  # noqa: ANN401
     def symbol_info(self, symbol: str) -> Any: ...  # noqa: ANN401
@@ -206,6 +208,11 @@ class MetaTrader5Adapter:
         if positions is None or orders is None:
             return None
         return Totals(int(positions), int(orders))
+
+    def deals_total(self) -> int | None:
+        """How many deals of all time the terminal has loaded, or None while it does not say."""
+        found = self._binding.history_deals_total(0, MAX_BROKER_TIME_MS // 1000)
+        return None if found is None else int(found)
 
     def account_info(self) -> AccountInfo:
         return _record(AccountInfo, self._ask("account_info", self._binding.account_info))

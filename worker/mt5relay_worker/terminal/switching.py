@@ -3,7 +3,8 @@
 After `login` returned True the terminal passes through four stages (each observed in production):
 A, the old account or none is still shown; B, the right account with its margin not computed; C, its
 positions or orders not loaded; D, history and symbols incomplete. A and B can be seen, and are
-waited for. C can be guessed: totals must hold still over two looks and agree with the margin.
+waited for. C can be guessed: totals must hold still over two looks and agree with the margin. D is
+guessed alike when history is first asked for: an account with a balance has had a deposit.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from dataclasses import dataclass
 import msgspec
 
 from mt5relay_shared.accounts import AccountId
-from mt5relay_shared.operations import parse_arguments, parse_operation
+from mt5relay_shared.operations import Operation, parse_arguments, parse_operation
 from mt5relay_shared.records import AccountInfo
 from mt5relay_shared.secret import Secret
 from mt5relay_worker.terminal.failure import IdentityError, NotReadyError, TerminalError
 from mt5relay_worker.terminal.metatrader5 import MetaTrader5Adapter, Totals
 from mt5relay_worker.terminal.protocol import Read, ReadResult
 
+HISTORY_OPERATIONS = frozenset({Operation.DEALS, Operation.HISTORY_ORDERS})
 _CENT = 0.005  # money is compared to half a cent
 
 
@@ -51,6 +53,7 @@ class VerifiedSwitch:
         self._clock = clock
         self._sleep = sleep
         self._current: tuple[AccountId, str] | None = None
+        self._has_history = False  # of the current account, as far as can be told
 
     def now(self) -> float:
         return self._clock()
@@ -58,6 +61,7 @@ class VerifiedSwitch:
     def forget(self) -> None:
         """After a time-out or a restart the terminal's state is unknown."""
         self._current = None
+        self._has_history = False
 
     def is_on(self, account: AccountId, fingerprint: str) -> bool:
         """Whether the terminal is, by its own word of just now, where this credential put it."""
@@ -96,6 +100,28 @@ class VerifiedSwitch:
         if not self._wait(self._limits.sync, holds_still):
             raise NotReadyError(f"{account}: positions and orders did not settle in time")
 
+    def _wait_for_history(self, account: AccountId) -> None:
+        """Wait until the deals hold still and there are any where a balance says there must be.
+
+        Raises:
+            NotReadyError: they did not in time. Once they did, they are not asked for again.
+        """
+        if self._has_history:
+            return
+        previous: int | None = None
+
+        def holds_still() -> bool:
+            nonlocal previous
+            before, previous = previous, self._terminal.deals_total()
+            return previous == before and previous is not None and self._explains(previous)
+
+        if not self._wait(self._limits.sync, holds_still):
+            raise NotReadyError(f"{account}: the history was not loaded in time")
+        self._has_history = True
+
+    def _explains(self, deals: int) -> bool:
+        return deals > 0 or self._terminal.account_info().balance == 0
+
     def _has_margin(self) -> bool:
         return is_hydrated(self._terminal.account_info())
 
@@ -125,6 +151,8 @@ class VerifiedSwitch:
         self._require(account)
         try:
             operation = parse_operation(read.operation)
+            if operation in HISTORY_OPERATIONS:
+                self._wait_for_history(account)
             found = self._terminal.read(operation, parse_arguments(operation, read.arguments))
         except NotReadyError as error:
             return self._failed("not_ready", error, began)

@@ -1,0 +1,349 @@
+"""In whatever order gateways and workers run the scripts, they mean what the model says.
+
+Several gateways and workers, the loss of the lease, of keys and of scripts, in orders that
+hypothesis makes up; after each step a real server and fakeredis must look like the model, and the
+promises are checked on what the stores hold, without the model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from tests.contract.script_model import ACCOUNT, ANOTHER_QUESTION, FullRead, Model, Settlement
+from tests.contract.script_stores import Store, fake_store, real_store
+
+from mt5relay_gateway.cli.store import NoStoreError, StoreServer, running_server
+
+DECLARED_WITHOUT_EXPIRY = {"requests", "accounts", "sealing-key", "fence", "events", "dead"}
+
+ids = st.sampled_from(["r1", "r2", "r3"])
+operations = st.sampled_from(["positions", "orders"])
+gateways = st.sampled_from(["gw1", "gw2"])
+listeners = st.sampled_from(["gw1", "gw2", ""])
+workers = st.sampled_from(["w1", "w2"])
+limits = st.sampled_from([0, 0, 2])
+healths = st.sampled_from(
+    [
+        {"breaker": "CLOSED", "estimated_wait_ms": "0"},
+        {"breaker": "CLOSED", "estimated_wait_ms": "60000"},
+        {"breaker": "OPEN", "estimated_wait_ms": "0"},
+    ]
+)
+# Counted from the newest: the holder or who held before; the entries that were delivered last.
+generations = st.sampled_from([0, 0, 0, 1, 2])
+picks = st.lists(st.integers(0, 4), max_size=3, unique=True)
+sequences = st.none() | st.integers(1, 4)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an entry asks, which the model need not know."""
+
+    id: str
+    operation: str
+    gateway: str
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One call of `complete`, so that it can be sent again."""
+
+    lease: str
+    settlements: tuple[Settlement, ...]
+    read: FullRead | None
+    visit_is_over: bool
+
+
+class Promises:
+    """What users were promised, checked on the keys of one store alone."""
+
+    def __init__(self) -> None:
+        self.acknowledged: set[int] = set()
+        self._first: dict[str, str] = {}
+        self._before: Mapping[str, Any] = {}
+
+    def forget(self, request_id: str) -> None:
+        """The reply's time is over: the id may be answered anew."""
+        self._first.pop(f"reply:{request_id}", None)
+
+    def forget_everything(self) -> None:
+        self._first.clear()
+        self.acknowledged.clear()
+
+    def check(self, picture: Mapping[str, Any], lasting: set[str]) -> None:
+        self._check_first_replies_stand(picture)
+        self._check_pushes_say_what_is_stored(picture)
+        queue = {*picture.get("requests", ()), *picture.get("pending", ())}
+        assert not queue & self.acknowledged, "acknowledged, but still in the queue"
+        assert lasting <= DECLARED_WITHOUT_EXPIRY, "keys that nobody declared live for ever"
+        self._before = picture
+
+    def _check_first_replies_stand(self, picture: Mapping[str, Any]) -> None:
+        for name, reply in picture.items():
+            if name.startswith("reply:"):
+                assert self._first.setdefault(name, reply) == reply, f"{name} was replaced"
+        lost = self._first.keys() - picture.keys()
+        assert not lost, "replies vanished"
+
+    def _check_pushes_say_what_is_stored(self, picture: Mapping[str, Any]) -> None:
+        for name, pushed in picture.items():
+            if not name.startswith("replies:"):
+                continue
+            for replies in pushed[len(self._before.get(name, ())) :]:
+                for request_id, reply in replies.items():
+                    assert reply in (ANOTHER_QUESTION, picture[f"reply:{request_id}"])
+
+
+class ScriptMachine(RuleBasedStateMachine):
+    """Everybody who runs scripts, one step at a time."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.model = Model()
+        self.loop = asyncio.Runner()
+        self.stores = [fake_store(), real_store(url)]
+        self.promises = {store.name: Promises() for store in self.stores}
+        self.asked: dict[int, Asked] = {}
+        self.delivered: list[int] = []
+        self.leases = ["nobody:n0:0"]
+        self.candidate = ("w1", "n1")
+        self.candidates = 1
+        self.replies = 0
+        self.completion: Completion | None = None
+
+    def everywhere(self, step: Callable[[Store], Awaitable[object]], expected: object) -> None:
+        """Run a step on each store; each must answer as the model does."""
+        for store in self.stores:
+            assert self.loop.run(_awaited(step(store))) == expected, store.name
+
+    def key(self, name: str) -> str:
+        return f"{self.stores[0].keys.tag}:{name}"
+
+    def lease(self, generation: int) -> str:
+        return self.leases[-1 - min(generation, len(self.leases) - 1)]
+
+    def picked(self, numbers: list[int]) -> list[int]:
+        return [self.delivered[-1 - one] for one in numbers if one < len(self.delivered)]
+
+    @initialize()
+    def begin_empty(self) -> None:
+        self.everywhere(lambda store: store.forget_everything(), None)
+        self.start_a_worker("w1")
+        for gateway in ("gw1", "gw2"):
+            self.a_gateway_comes(gateway)
+
+    # Gateways.
+
+    @rule(request_id=ids, operation=operations, gateway=listeners, limit=limits)
+    def submit(self, request_id: str, operation: str, gateway: str, limit: int) -> None:
+        expected = self.model.submit(request_id, operation, gateway, limit)
+        self.everywhere(lambda store: store.submit(request_id, operation, gateway, limit), expected)
+        if expected[0] == "accepted":
+            self.asked[expected[1]] = Asked(request_id, operation, gateway)
+
+    @rule(request_id=ids, operation=operations, gateway=listeners)
+    def add_without_asking(self, request_id: str, operation: str, gateway: str) -> None:
+        entry = self.model.add()
+        self.everywhere(lambda store: store.add(), entry)
+        self.asked[entry] = Asked(request_id, operation, gateway)
+
+    @rule(gateway=gateways)
+    def a_gateway_comes(self, gateway: str) -> None:
+        self.model.pushed.setdefault(gateway, [])
+        self.everywhere(lambda store: store.listen(gateway), None)
+
+    @rule(gateway=gateways)
+    def a_gateway_goes(self, gateway: str) -> None:
+        self.model.pushed.pop(gateway, None)
+        self.vanish(f"replies:{gateway}")
+
+    # Workers.
+
+    @rule(worker=workers)
+    def start_a_worker(self, worker: str) -> None:
+        self.candidates += 1
+        self.candidate = (worker, f"n{self.candidates}")
+        self.acquire_again()
+
+    @rule()
+    def acquire_again(self) -> None:
+        expected = self.model.acquire(*self.candidate)
+        self.everywhere(lambda store: store.acquire(*self.candidate), expected)
+        if expected[0] == "acquired" and expected[1] != self.leases[-1]:
+            self.leases.append(expected[1])
+
+    @rule()
+    def deliver(self) -> None:
+        expected = self.model.deliver()
+        self.everywhere(lambda store: store.deliver(), expected)
+        self.delivered += expected
+
+    @rule(generation=generations, running=st.sets(ids, min_size=1))
+    def begin_visit(self, generation: int, running: set[str]) -> None:
+        lease, names = self.lease(generation), " ".join(sorted(running))
+        self.everywhere(lambda store: store.begin(lease, names), self.model.begin(lease, names))
+
+    @rule(generation=generations, numbers=picks, sequence=sequences, visit_is_over=st.booleans())
+    def complete(
+        self, generation: int, numbers: list[int], sequence: int | None, visit_is_over: bool
+    ) -> None:
+        settlements = tuple(self.settlement(entry) for entry in self.picked(numbers))
+        read = None if sequence is None else FullRead(f"read {self.replies}", sequence)
+        self.completion = Completion(self.lease(generation), settlements, read, visit_is_over)
+        self.complete_again()
+
+    def settlement(self, entry: int) -> Settlement:
+        self.replies += 1
+        asked = self.asked[entry]
+        reply = {"account": ACCOUNT, "operation": asked.operation, "answer": self.replies}
+        return Settlement(entry, asked.id, json.dumps(reply), asked.gateway)
+
+    @precondition(lambda self: self.completion is not None)
+    @rule()
+    def complete_again(self) -> None:
+        """A lost answer makes a worker send the same call again, perhaps after a take-over."""
+        call = self.completion
+        assert call is not None
+        over = call.visit_is_over
+        expected = self.model.complete(call.lease, call.settlements, call.read, visit_is_over=over)
+        self.everywhere(
+            lambda store: store.complete(
+                call.lease, call.settlements, call.read, visit_is_over=over
+            ),
+            expected,
+        )
+        if expected[0] == "ok":
+            self.acknowledged(one.entry for one in call.settlements)
+
+    @precondition(lambda self: self.delivered)
+    @rule(generation=generations, number=st.integers(0, 4), is_readable=st.booleans())
+    def bury(self, generation: int, number: int, is_readable: bool) -> None:
+        lease, entry = self.lease(generation), self.delivered[-1 - number % len(self.delivered)]
+        asked = self.asked[entry] if is_readable else Asked("", "", "")
+        expected = self.model.bury(lease, entry, asked.id, asked.gateway)
+        self.everywhere(lambda store: store.bury(lease, entry, asked.id, asked.gateway), expected)
+        if expected == ("ok",):
+            self.acknowledged([entry])
+
+    def acknowledged(self, entries: Any) -> None:
+        for promises in self.promises.values():
+            promises.acknowledged.update(entries)
+
+    @rule(generation=generations, health=healths)
+    def renew(self, generation: int, health: dict[str, str]) -> None:
+        lease = self.lease(generation)
+        self.everywhere(lambda store: store.renew(lease, health), self.model.renew(lease, health))
+
+    @rule(generation=generations)
+    def announce(self, generation: int) -> None:
+        lease = self.lease(generation)
+        self.everywhere(
+            lambda store: store.announce(lease, lease), self.model.announce(lease, lease)
+        )
+
+    @rule(generation=generations)
+    def release(self, generation: int) -> None:
+        lease = self.lease(generation)
+        self.everywhere(lambda store: store.release(lease), self.model.release(lease))
+
+    # Time, and trouble with the store.
+
+    def vanish(self, name: str) -> None:
+        self.everywhere(lambda store: store.expire(self.key(name)), None)
+
+    @rule()
+    def the_lease_expires(self) -> None:
+        self.model.lease = None
+        self.vanish("lease")
+
+    @rule()
+    def health_expires(self) -> None:
+        self.model.health = None
+        self.vanish("health")
+
+    @rule(request_id=ids)
+    def a_marker_expires(self, request_id: str) -> None:
+        self.model.markers.pop(request_id, None)
+        self.vanish(f"request:{request_id}")
+
+    @rule(request_id=ids)
+    def a_reply_expires(self, request_id: str) -> None:
+        self.model.replies.pop(request_id, None)
+        for promises in self.promises.values():
+            promises.forget(request_id)
+        self.vanish(f"reply:{request_id}")
+
+    @rule()
+    def everything_is_flushed(self) -> None:
+        self.model = Model(entries=self.model.entries)
+        self.delivered.clear()
+        self.completion = None
+        for promises in self.promises.values():
+            promises.forget_everything()
+        self.everywhere(lambda store: store.forget_everything(), None)
+
+    @rule()
+    def scripts_are_flushed(self) -> None:
+        self.everywhere(lambda store: store.forget_scripts(), None)
+
+    # What must hold after every step.
+
+    @invariant()
+    def stores_look_like_the_model_and_keep_the_promises(self) -> None:
+        for store in self.stores:
+            picture, lasting = self.loop.run(store.picture())
+            self.promises[store.name].check(picture, lasting)
+            assert picture == self.model.picture(), store.name
+
+    def teardown(self) -> None:
+        for store in self.stores:
+            self.loop.run(store.close())
+        self.loop.close()
+
+
+async def _awaited(answer: Awaitable[object]) -> object:
+    return await answer
+
+
+@pytest.fixture(scope="module")
+def flushable_server() -> Iterator[StoreServer]:
+    """A server of its own, because the machine flushes it."""
+    try:
+        with running_server() as server:
+            yield server
+    except NoStoreError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
+def test_the_scripts_keep_their_promises_in_whatever_order_they_run(
+    flushable_server: StoreServer,
+) -> None:
+    run_state_machine_as_test(
+        lambda: ScriptMachine(flushable_server.url),
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=40,
+            deadline=None,
+            database=None,
+            derandomize="CI" in os.environ,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
