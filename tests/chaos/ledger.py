@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 GRACE = 2.5
 """Seconds past its deadline by which a living client must have heard: 0.25 s that it waits longer,
-up to 1 s for its last look at the durable reply, up to 0.8 s for which a gateway is frozen here, and
-what a busy machine takes."""
+up to 1 s for its last look at the durable reply, up to 0.8 s for which a gateway is frozen here,
+and what a busy machine takes."""
 
 
 @dataclass

@@ -143,10 +143,10 @@ class ScriptMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin_empty(self) -> None:
-        self.everywhere(lambda store: store.forget_everything(), None)
-        self.start_a_worker("w1")
+        self.forget_everything()
+        self.start_a_worker("w1", has_it_expired=False)
         for gateway in ("gw1", "gw2"):
-            self.a_gateway_comes(gateway)
+            self.listen(gateway)
 
     # Gateways.
 
@@ -163,32 +163,36 @@ class ScriptMachine(RuleBasedStateMachine):
         self.everywhere(lambda store: store.add(), entry)
         self.asked[entry] = Asked(request_id, operation, gateway)
 
-    @rule(gateway=gateways)
-    def a_gateway_comes(self, gateway: str) -> None:
+    @rule(gateway=gateways, is_alive=st.booleans())
+    def a_gateway_comes_or_goes(self, gateway: str, is_alive: bool) -> None:
+        if is_alive:
+            self.listen(gateway)
+        else:
+            self.model.pushed.pop(gateway, None)
+            self.vanish(f"replies:{gateway}")
+
+    def listen(self, gateway: str) -> None:
         self.model.pushed.setdefault(gateway, [])
         self.everywhere(lambda store: store.listen(gateway), None)
 
-    @rule(gateway=gateways)
-    def a_gateway_goes(self, gateway: str) -> None:
-        self.model.pushed.pop(gateway, None)
-        self.vanish(f"replies:{gateway}")
-
     # Workers.
 
-    @rule(worker=workers)
-    def start_a_worker(self, worker: str) -> None:
+    @rule(worker=workers, has_it_expired=st.booleans())
+    def start_a_worker(self, worker: str, has_it_expired: bool) -> None:
+        if has_it_expired:
+            self.a_worker_falls_silent("lease")
         self.candidates += 1
         self.candidate = (worker, f"n{self.candidates}")
         self.acquire_again()
 
     @rule()
     def acquire_again(self) -> None:
+        """A lost answer makes a worker ask again, perhaps for what it has already."""
         expected = self.model.acquire(*self.candidate)
         self.everywhere(lambda store: store.acquire(*self.candidate), expected)
         if expected[0] == "acquired" and expected[1] != self.leases[-1]:
             self.leases.append(expected[1])
 
-    @rule()
     def deliver(self) -> None:
         expected = self.model.deliver()
         self.everywhere(lambda store: store.deliver(), expected)
@@ -196,6 +200,7 @@ class ScriptMachine(RuleBasedStateMachine):
 
     @rule(generation=generations, running=st.sets(ids, min_size=1))
     def begin_visit(self, generation: int, running: set[str]) -> None:
+        self.deliver()
         lease, names = self.lease(generation), " ".join(sorted(running))
         self.everywhere(lambda store: store.begin(lease, names), self.model.begin(lease, names))
 
@@ -203,6 +208,8 @@ class ScriptMachine(RuleBasedStateMachine):
     def complete(
         self, generation: int, numbers: list[int], sequence: int | None, visit_is_over: bool
     ) -> None:
+        """End a visit, or answer without one; what can be answered has been read before."""
+        self.deliver()
         settlements = tuple(self.settlement(entry) for entry in self.picked(numbers))
         read = None if sequence is None else FullRead(f"read {self.replies}", sequence)
         self.completion = Completion(self.lease(generation), settlements, read, visit_is_over)
@@ -251,56 +258,46 @@ class ScriptMachine(RuleBasedStateMachine):
         self.everywhere(lambda store: store.renew(lease, health), self.model.renew(lease, health))
 
     @rule(generation=generations)
-    def announce(self, generation: int) -> None:
+    def announce_and_release(self, generation: int) -> None:
         lease = self.lease(generation)
-        self.everywhere(
-            lambda store: store.announce(lease, lease), self.model.announce(lease, lease)
-        )
-
-    @rule(generation=generations)
-    def release(self, generation: int) -> None:
-        lease = self.lease(generation)
+        announced = self.model.announce(lease, lease)
+        self.everywhere(lambda store: store.announce(lease, lease), announced)
         self.everywhere(lambda store: store.release(lease), self.model.release(lease))
 
     # Time, and trouble with the store.
 
+    @rule(name=st.sampled_from(["lease", "health"]))
+    def a_worker_falls_silent(self, name: str) -> None:
+        setattr(self.model, name, None)
+        self.vanish(name)
+
+    @rule(request_id=ids, kind=st.sampled_from(["marker", "reply", "both"]))
+    def an_ids_time_is_over(self, request_id: str, kind: str) -> None:
+        if kind != "reply":
+            self.model.markers.pop(request_id, None)
+            self.vanish(f"request:{request_id}")
+        if kind != "marker":
+            self.model.replies.pop(request_id, None)
+            for promises in self.promises.values():
+                promises.forget(request_id)
+            self.vanish(f"reply:{request_id}")
+
     def vanish(self, name: str) -> None:
         self.everywhere(lambda store: store.expire(self.key(name)), None)
 
-    @rule()
-    def the_lease_expires(self) -> None:
-        self.model.lease = None
-        self.vanish("lease")
+    @rule(is_all=st.booleans())
+    def the_server_forgets(self, is_all: bool) -> None:
+        self.everywhere(lambda store: store.forget_scripts(), None)
+        if is_all:
+            self.forget_everything()
 
-    @rule()
-    def health_expires(self) -> None:
-        self.model.health = None
-        self.vanish("health")
-
-    @rule(request_id=ids)
-    def a_marker_expires(self, request_id: str) -> None:
-        self.model.markers.pop(request_id, None)
-        self.vanish(f"request:{request_id}")
-
-    @rule(request_id=ids)
-    def a_reply_expires(self, request_id: str) -> None:
-        self.model.replies.pop(request_id, None)
-        for promises in self.promises.values():
-            promises.forget(request_id)
-        self.vanish(f"reply:{request_id}")
-
-    @rule()
-    def everything_is_flushed(self) -> None:
+    def forget_everything(self) -> None:
         self.model = Model(entries=self.model.entries)
         self.delivered.clear()
         self.completion = None
         for promises in self.promises.values():
             promises.forget_everything()
         self.everywhere(lambda store: store.forget_everything(), None)
-
-    @rule()
-    def scripts_are_flushed(self) -> None:
-        self.everywhere(lambda store: store.forget_scripts(), None)
 
     # What must hold after every step.
 
@@ -341,8 +338,8 @@ def test_the_scripts_keep_their_promises_in_whatever_order_they_run(
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60,
-            stateful_step_count=40,
+            max_examples=120,
+            stateful_step_count=50,
             deadline=None,
             database=None,
             derandomize="CI" in os.environ,
