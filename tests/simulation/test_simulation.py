@@ -9,7 +9,7 @@ import pytest
 from tests.simulation.run import explain, play_all
 from tests.simulation.scenario import TROUBLES
 
-SEEDS = int(os.environ.get("MT5RELAY_SIMULATION_SEEDS") or (2000 if os.environ.get("CI") else 200))
+SEEDS = int(os.environ.get("MT5RELAY_SIMULATION_SEEDS") or 200)
 
 
 def test_no_seed_breaks_a_promise() -> None:
