@@ -16,6 +16,7 @@ BURIED_REPLY = '{"status":"error"}'  # as `Relay.bury` writes it
 ANOTHER_QUESTION = "refused: the id was used for another question"
 
 Answer = tuple[Any, ...]
+Pushed = list[tuple[str, str]]  # request id and reply
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Model:
     undelivered: list[int] = field(default_factory=list[int])
     markers: dict[str, Marker] = field(default_factory=dict[str, Marker])
     replies: dict[str, str] = field(default_factory=dict[str, str])
-    pushed: dict[str, list[dict[str, str]]] = field(default_factory=dict[str, Any])
+    pushed: dict[str, list[Pushed]] = field(default_factory=dict[str, Any])
     dead: list[int] = field(default_factory=list[int])
     lease: str | None = None
     fence: int = 0
@@ -148,7 +149,7 @@ class Model:
     ) -> Answer:
         if lease != self.lease:
             return ("FENCED",)
-        pushes: dict[str, dict[str, str]] = {}
+        pushes: dict[str, Pushed] = {}
         first = sum(self._settle(one, pushes) for one in settlements)
         self._push(pushes)
         if read is not None:
@@ -157,16 +158,16 @@ class Model:
             self.running = None
         return ("ok", first)
 
-    def _settle(self, one: Settlement, pushes: dict[str, dict[str, str]]) -> bool:
+    def _settle(self, one: Settlement, pushes: dict[str, Pushed]) -> bool:
         """Answer and acknowledge one; True if nobody had answered this id before."""
         was_pending = self._acknowledge(one.entry)
         is_first = one.id not in self.replies
         if is_first:
             for gateway in {one.gateway, *self._answer(one.id, one.reply)}:
-                pushes.setdefault(gateway, {})[one.id] = one.reply
+                pushes.setdefault(gateway, []).append((one.id, one.reply))
         elif was_pending:
             told = one.second_answer(self.replies[one.id])
-            pushes.setdefault(one.gateway, {})[one.id] = told
+            pushes.setdefault(one.gateway, []).append((one.id, told))
         return is_first
 
     def _answer(self, request_id: str, reply: str) -> set[str]:
@@ -183,10 +184,10 @@ class Model:
             self.queued.remove(entry)
         return was_pending
 
-    def _push(self, pushes: Mapping[str, dict[str, str]]) -> None:
+    def _push(self, pushes: Mapping[str, Pushed]) -> None:
         for gateway, replies in pushes.items():
             if gateway in self.pushed:  # who is gone is not brought back
-                self.pushed[gateway].append(replies)
+                self.pushed[gateway].append(sorted(replies))
 
     def _keep_if_newer(self, read: FullRead) -> None:
         kept = self.snapshot or {"fence": "-1", "sequence": "-1"}
@@ -205,7 +206,7 @@ class Model:
         self.dead.append(entry)
         if request_id and request_id not in self.replies:
             listeners = {gateway, *self._answer(request_id, BURIED_REPLY)}
-            self._push({one: {request_id: BURIED_REPLY} for one in listeners})
+            self._push({one: [(request_id, BURIED_REPLY)] for one in listeners})
         return ("ok",)
 
     def renew(self, lease: str, health: Mapping[str, str]) -> Answer:

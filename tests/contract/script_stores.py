@@ -17,8 +17,10 @@ from mt5relay_shared.redis_client import connect
 from mt5relay_shared.scripts import ANNOUNCE
 
 TIMES = {"deadline", "as_of", "synchronized"}  # fields that the model does not follow
-STREAMS = {"requests", "replies", "dead"}
+STREAMS = {"requests", "dead"}
 HASHES = {"request", "health", "snapshot"}
+# redis-py makes a dict of an entry's fields; one that stands there twice would be seen once.
+RAW_ENTRIES = "return redis.call('XRANGE', KEYS[1], '-', '+')"
 
 
 class Store:
@@ -162,7 +164,7 @@ class Store:
             case "dead":
                 return [self._number(fields[b"entry"]) for _, fields in value]
             case "replies":
-                return [_pushed(fields) for _, fields in value if b"hello" not in fields]
+                return [_pushed(fields) for _, fields in value if fields[0] != b"hello"]
             case "request":
                 return self._marker(value)
             case "health" | "snapshot":
@@ -179,7 +181,9 @@ class Store:
 
 
 def _read(pipeline: Any, key: str, kind: str) -> None:
-    if kind in STREAMS:
+    if kind == "replies":
+        pipeline.eval(RAW_ENTRIES, 1, key)
+    elif kind in STREAMS:
         pipeline.xrange(key)
     elif kind in HASHES:
         pipeline.hgetall(key)
@@ -187,8 +191,9 @@ def _read(pipeline: Any, key: str, kind: str) -> None:
         pipeline.get(key)
 
 
-def _pushed(fields: Mapping[bytes, bytes]) -> dict[str, str]:
-    return {name.decode(): _without_time(body.decode()) for name, body in fields.items()}
+def _pushed(fields: Sequence[bytes]) -> list[tuple[str, str]]:
+    texts = [one.decode() for one in fields]
+    return sorted(zip(texts[::2], map(_without_time, texts[1::2]), strict=True))
 
 
 def _without_time(reply: str) -> str:
