@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from enum import Enum, auto
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import msgspec
 from redis.asyncio import Redis
@@ -18,7 +18,7 @@ from mt5relay_gateway.answers import (
     answer_from,
     collected_answer,
 )
-from mt5relay_gateway.batch import CommandBatch, answered_within
+from mt5relay_gateway.batch import CommandBatch, RedisInterruptedError, answered_within
 from mt5relay_gateway.composing import (
     Ask,
     AskOptions,
@@ -154,12 +154,21 @@ class AccountClient(AccountLookups):
             timeout_as_ms(wait)
         give_up_at, pause = _now() + wait, FIRST_POLL
         key = self._keys.reply(check_request_id(request_id))
-        while (body := await self._batch.call("GET", key)) is None:
+        while (body := await self._stored_reply(key, give_up_at)) is None:
             if _now() >= give_up_at:
                 return None
             await asyncio.sleep(min(pause, give_up_at - _now()))
             pause = min(LONGEST_POLL, pause * 2)
         return collected_answer(decode_reply(body))
+
+    async def _stored_reply(self, key: str, give_up_at: float) -> bytes | None:
+        """None: not there, or Redis is away while there is time to wait for it."""
+        try:
+            return cast(bytes | None, await self._batch.call("GET", key))
+        except RedisInterruptedError:
+            if _now() >= give_up_at:
+                raise
+            return None
 
     async def snapshot(self, account: AccountId | str) -> AccountSnapshot | None:
         self._check_open()

@@ -79,7 +79,7 @@ class AccountLookups(ABC):
         """Collect the answer to a submitted request, waiting up to `wait` seconds.
 
         None: not answered yet, or so long ago that the reply has expired. Raises the error of an
-        error reply.
+        error reply, and `RedisUnavailableError` where Redis is still away after `wait`.
         """
 
     @abstractmethod

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,25 @@ class System:
         self.workers.append(worker)
         return worker.start()
 
+    @contextlib.asynccontextmanager
+    async def supervised(self) -> AsyncGenerator[list[int]]:
+        """Start a worker whenever the last one has ended, as a service manager would.
+
+        Yields the exit statuses so far.
+        """
+        statuses: list[int] = []
+
+        async def keep_one_running() -> None:
+            while True:
+                await exited(self.workers[-1])
+                statuses.append(self.workers[-1].wait())
+                self.start_worker()
+
+        async with anyio.create_task_group() as supervising:
+            supervising.start_soon(keep_one_running)
+            yield statuses
+            supervising.cancel_scope.cancel()
+
     async def start(self, **settings: str) -> WorkerProcess:
         """Start a worker, wait until its terminal is attached, and enrol every account."""
         worker = self.start_worker(**settings)
@@ -154,11 +173,20 @@ class System:
         entries = await self.redis.xrange(self.keys.events)
         return [json.loads(fields[b"event"]) for _, fields in entries]
 
+    def logged(self, name: str) -> list[dict[str, Any]]:
+        """The log lines of one event, of all workers so far."""
+        return [line for worker in self.workers for line in worker.events(name)]
+
     def tail(self) -> str:
         return "\n".join(worker.log.read_text()[-3000:] for worker in self.workers)
 
     def client(self, **options: Any) -> AccountClient:
         return AccountClient(self.url, terminal=self.keys.terminal, **options)
+
+
+async def exited(worker: WorkerProcess) -> None:
+    while worker.process.poll() is None:  # noqa: ASYNC110 - another process must act
+        await anyio.sleep(0.02)
 
 
 async def until(
@@ -203,34 +231,42 @@ def system_server() -> Iterator[StoreServer]:
         yield server
 
 
+@contextlib.asynccontextmanager
+async def prepared_system(url: str, keys: Keys, directory: Path) -> AsyncGenerator[System]:
+    """A terminal's system on the server at `url`, its files in `directory`, no worker yet."""
+    accounts = [
+        AccountId(700_001 + index, ("Alpha-Demo", "Beta-Live")[index % 2]) for index in range(10)
+    ]
+    write_book(directory / "book.json", accounts)
+    keygen = [sys.executable, "-m", "mt5relay_worker", "keygen"]
+    await anyio.run_process([*keygen, "--out", str(directory / "worker.key")])
+    redis = connect(url, client_name="system-test")
+    system = System(url, directory, keys, redis, accounts)
+    system.set_faults()
+    try:
+        yield system
+    finally:
+        for worker in system.workers:
+            worker.end()
+        with contextlib.suppress(OSError):
+            await redis.aclose()
+
+
 @pytest.fixture
 async def system_of(
     system_server: StoreServer, tmp_path: Path
 ) -> AsyncIterator[Callable[[Keys], Awaitable[System]]]:
     """Prepare a terminal's system in a directory of its own; all know the same accounts."""
-    accounts = [
-        AccountId(700_001 + index, ("Alpha-Demo", "Beta-Live")[index % 2]) for index in range(10)
-    ]
-    prepared: list[System] = []
+    async with contextlib.AsyncExitStack() as prepared:
 
-    async def prepare(keys: Keys) -> System:
-        directory = tmp_path / keys.terminal
-        directory.mkdir()
-        write_book(directory / "book.json", accounts)
-        keygen = [sys.executable, "-m", "mt5relay_worker", "keygen"]
-        await anyio.run_process([*keygen, "--out", str(directory / "worker.key")])
-        redis = connect(system_server.url, client_name="system-test")
-        built = System(system_server.url, directory, keys, redis, accounts)
-        prepared.append(built)
-        built.set_faults()
-        return built
+        async def prepare(keys: Keys) -> System:
+            directory = tmp_path / keys.terminal
+            directory.mkdir()
+            return await prepared.enter_async_context(
+                prepared_system(system_server.url, keys, directory)
+            )
 
-    yield prepare
-    for one in prepared:
-        for worker in one.workers:
-            worker.end()
-        with contextlib.suppress(OSError):
-            await one.redis.aclose()
+        yield prepare
 
 
 @pytest.fixture
