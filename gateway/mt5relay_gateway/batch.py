@@ -98,6 +98,11 @@ class CommandBatch:
         """
         return await self._enqueue(command)
 
+    def post(self, *command: Argument) -> None:
+        """Send one command, in its turn, whose answer nobody waits for; it may be lost."""
+        if not self._closed:
+            self._enqueue(command).add_done_callback(_unheeded)
+
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:  # noqa: ANN401 - each script answers in its own shape
         """Run a script by digest, and by source where the server does not know it.
 
@@ -161,6 +166,11 @@ def _deliver(calls: Sequence[_Call], answers: Sequence[object]) -> None:
             _fail(call, translated(answer))  # one for each: a shared one would collect tracebacks
         elif not call.answer.done():
             call.answer.set_result(answer)
+
+
+def _unheeded(answer: asyncio.Future[Any]) -> None:
+    if not answer.cancelled():
+        answer.exception()  # retrieved, or asyncio would report it
 
 
 def _fail(call: _Call, error: MT5Error) -> None:

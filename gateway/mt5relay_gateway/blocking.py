@@ -49,6 +49,7 @@ class BlockingAccountClient:
         name: str | None = None,
         timeout: float = DEFAULT_TIMEOUT_MS / 1000,
         queue_limit: int = 10_000,
+        gateway_limit: int = 0,
     ) -> None:
         self._client = AccountClient(
             redis_url,
@@ -57,6 +58,7 @@ class BlockingAccountClient:
             name=name,
             timeout=timeout,
             queue_limit=queue_limit,
+            gateway_limit=gateway_limit,
         )
         self._running = ExitStack()
         self._portal: BlockingPortal | None = None

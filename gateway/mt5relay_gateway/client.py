@@ -73,6 +73,7 @@ class AccountClient(AccountLookups):
         name: str | None = None,
         timeout: float = DEFAULT_TIMEOUT_MS / 1000,
         queue_limit: int = 10_000,
+        gateway_limit: int = 0,
         connect: Connect = connect,
     ) -> None:
         """Prepare a client; `open()` connects.
@@ -83,7 +84,10 @@ class AccountClient(AccountLookups):
             key_prefix: the first part of every key, as the worker has it.
             name: the gateway's name in Redis, unique among living clients; default: made up.
             timeout: seconds for look-ups that name none.
-            queue_limit: refuse with `QueueFullError` when so many requests wait; 0: no limit.
+            queue_limit: refuse with `QueueFullError` when so many requests wait; 0: no limit. The
+                places are shared: one gateway alone gets 8/9 of them, two get 8/17 each.
+            gateway_limit: refuse likewise when so many wait that this gateway asked; 0: no limit
+                but its share.
             connect: makes the two Redis clients; for simulations.
 
         Raises:
@@ -103,7 +107,10 @@ class AccountClient(AccountLookups):
             self._name,
         )
         self._submitter = Submitter(
-            self._batch, self._keys, queue_limit=checked_queue_limit(queue_limit)
+            self._batch,
+            self._keys,
+            queue_limit=checked_limit("queue_limit", queue_limit),
+            gateway_limit=checked_limit("gateway_limit", gateway_limit),
         )
         self._exchange = Exchange(self._batch, self._inbox, self._submitter, self._keys)
         self._snapshots = SnapshotReader(self._batch, self._keys)
@@ -251,10 +258,10 @@ def redis_connection(connect: Connect, redis_url: str, client_name: str, tag: st
         ) from None
 
 
-def checked_queue_limit(queue_limit: int) -> int:
-    if queue_limit < 0:
-        raise MT5ValidationError(f"queue_limit: {queue_limit} is below 0; 0 means no limit")
-    return queue_limit
+def checked_limit(parameter: str, limit: int) -> int:
+    if limit < 0:
+        raise MT5ValidationError(f"{parameter}: {limit} is below 0; 0 means no limit")
+    return limit
 
 
 def _is_bridged(error: MT5Error) -> bool:

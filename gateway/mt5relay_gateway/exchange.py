@@ -27,6 +27,8 @@ class Exchange:
     async def ask(self, request: Request, deadline: float) -> Reply:
         """Return the reply, which may be an error. `deadline` is by the event loop's clock.
 
+        Cancelled, it tells the worker that nobody waits here any more.
+
         Raises:
             DeadlineExceededError: there is none.
             MT5Error: the request was refused, or Redis can't be reached.
@@ -36,6 +38,10 @@ class Exchange:
                 return decode_reply(await self._reply(request, deadline))
         except TimeoutError:
             return await self._last_look(request)
+        except asyncio.CancelledError:
+            if not self._inbox.expects(request.id):  # another caller may share it
+                self._submitter.withdraw(request)
+            raise
 
     async def _reply(self, request: Request, deadline: float) -> bytes:
         with self._inbox.expect(request.id) as pushed:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, Unpack
 
 from mt5relay_gateway.answers import AccountSnapshot, Answer
 from mt5relay_gateway.batch import CommandBatch, answered_within
-from mt5relay_gateway.client import AccountClient, checked_queue_limit, redis_connection
+from mt5relay_gateway.client import AccountClient, checked_limit, redis_connection
 from mt5relay_gateway.composing import (
     AskOptions,
     check_gateway_name,
@@ -63,6 +63,7 @@ class FleetClient(AccountLookups):
         name: str | None = None,
         timeout: float = DEFAULT_TIMEOUT_MS / 1000,
         queue_limit: int = 10_000,
+        gateway_limit: int = 0,
         connect: Connect = connect,
     ) -> None:
         """Prepare a client; `open()` connects. Parameters as of `AccountClient`.
@@ -73,13 +74,15 @@ class FleetClient(AccountLookups):
             name: the gateway's name in Redis, unique among living clients; default: made up.
             timeout: seconds for look-ups that name none.
             queue_limit: refuse when so many requests wait at the account's terminal; 0: no limit.
+            gateway_limit: refuse when so many of this gateway's wait there; 0: only its share.
             connect: makes the Redis clients; for simulations.
 
         Raises:
             MT5ValidationError: naming the parameter and what it should be.
         """
         timeout_as_ms(timeout)
-        checked_queue_limit(queue_limit)
+        checked_limit("queue_limit", queue_limit)
+        checked_limit("gateway_limit", gateway_limit)
         self._timeout = timeout
         self._name = check_gateway_name(name or f"gw-{new_request_id()[-12:].lower()}")
 
@@ -91,6 +94,7 @@ class FleetClient(AccountLookups):
                 name=self._name,
                 timeout=timeout,
                 queue_limit=queue_limit,
+                gateway_limit=gateway_limit,
                 connect=connect,
             )
 

@@ -91,6 +91,9 @@ class Inbox:
             future.cancel()
             self._forget(key, future)
 
+    def expects(self, request_id: str) -> bool:
+        return request_id.encode() in self._waiting
+
     def _forget(self, key: bytes, future: asyncio.Future[bytes]) -> None:
         self._waiting[key].discard(future)
         if not self._waiting[key]:

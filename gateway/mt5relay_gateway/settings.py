@@ -31,6 +31,16 @@ class GatewaySettings(RelaySettings):
             description="most requests that may wait, 0 to 1000000; 0 for no limit",
         ),
     ] = 10_000
+    gateway_limit: Annotated[
+        int,
+        Field(
+            validation_alias=AliasChoices("MT5_GATEWAY_LIMIT", "gateway_limit"),
+            ge=0,
+            le=1_000_000,
+            description="most of one gateway's requests that may wait, 0 to 1000000; 0 for its"
+            " share of the queue",
+        ),
+    ] = 0
     request_timeout: Annotated[
         float,
         Field(

@@ -87,10 +87,13 @@ def conflict(request: Request) -> MT5ValidationError:
 class Submitter:
     """Calls the submit script, again with the same id as long as the answer may have been lost."""
 
-    def __init__(self, batch: CommandBatch, keys: Keys, *, queue_limit: int) -> None:
+    def __init__(
+        self, batch: CommandBatch, keys: Keys, *, queue_limit: int, gateway_limit: int = 0
+    ) -> None:
         self._batch = batch
         self._keys = keys
         self._queue_limit = queue_limit
+        self._gateway_limit = gateway_limit
 
     async def submit(self, request: Request, deadline: float) -> Stored | Queued:
         """Queue the request. `deadline` is by the event loop's clock.
@@ -109,6 +112,14 @@ class Submitter:
             case accepted:
                 logger.debug("request.queued", request_id=request.id, account=request.account)
                 return accepted
+
+    def withdraw(self, request: Request) -> None:
+        """Say, without waiting, that this gateway waits no more; a worker may drop it then."""
+        if request.reply_to:
+            keys = self._keys
+            self._batch.post(
+                "HDEL", keys.request(request.id), f"to:{keys.replies(request.reply_to)}"
+            )
 
     async def _submit_until(self, request: Request, deadline: float) -> Submission:
         clock = asyncio.get_running_loop().time
@@ -135,6 +146,7 @@ class Submitter:
                     keys.lease,
                     keys.health,
                     keys.queue,
+                    keys.shares,
                 ),
                 (
                     request.id,
@@ -145,6 +157,7 @@ class Submitter:
                     self._queue_limit,
                     MARKER_OUTLIVES_MS,
                     request.account,
+                    self._gateway_limit,
                 ),
             )
         )

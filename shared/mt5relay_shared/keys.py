@@ -85,6 +85,10 @@ class Keys:
         return f"{self.tag}:queue"
 
     @property
+    def shares(self) -> str:
+        return f"{self.tag}:shares"
+
+    @property
     def events(self) -> str:
         return f"{self.tag}:events"
 

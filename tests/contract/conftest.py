@@ -19,6 +19,15 @@ MINUTE_MS = 60_000
 
 
 @dataclass(frozen=True)
+class Begun:
+    """A request that a worker is about to serve."""
+
+    entry: bytes
+    id: str = "r1"
+    gateway: str = ""
+
+
+@dataclass(frozen=True)
 class Settled:
     """A reply as a worker writes it."""
 
@@ -65,6 +74,7 @@ class Relay:
         gateway: str = "",
         timeout_ms: int = 10_000,
         queue_limit: int = 0,
+        gateway_limit: int = 0,
         marker_outlives_ms: int = 5_000,
         account: str = "1@Demo",
     ) -> list[Any]:
@@ -74,15 +84,19 @@ class Relay:
             self.redis,
             [
                 *(keys.requests, keys.request(request_id), keys.reply(request_id)),
-                *(keys.lease, keys.health, keys.queue),
+                *(keys.lease, keys.health, keys.queue, keys.shares),
             ],
             [
                 *(request_id, fingerprint, body, self.stream(gateway)),
-                *(timeout_ms, queue_limit, marker_outlives_ms, account),
+                *(timeout_ms, queue_limit, marker_outlives_ms, account, gateway_limit),
             ],
         )
         self.server_time_ms = answer[0]
         return answer[1:]
+
+    async def withdraw(self, request_id: str, gateway: str) -> None:
+        """A gateway's caller went away; it withdraws by a plain command."""
+        await self.redis.hdel(self.keys.request(request_id), f"to:{self.stream(gateway)}")
 
     async def refusal_code(self, request_id: str, *, queue_limit: int) -> bytes:
         word, code, _ = await self.submit(request_id, queue_limit=queue_limit)
@@ -144,12 +158,27 @@ class Relay:
     async def release(self) -> int:
         return int(await RELEASE.run(self.redis, [self.keys.lease, self.keys.health], [self.lease]))
 
-    async def begin(self, account: str = "1@Demo", *, ids: str = "r1") -> list[Any]:
+    async def begin(
+        self,
+        *begun: Begun,
+        account: str = "1@Demo",
+        ids: str = "",
+        may_gateways_be_gone: bool = True,
+    ) -> list[Any]:
+        """`ids`, separated by spaces, are of entries that no submit has marked."""
         keys = self.keys
+        begun = (*begun, *(Begun(b"0-1", request_id) for request_id in ids.split()))
         answer: list[Any] = await BEGIN.run(
             self.redis,
-            [keys.lease, keys.running, keys.accounts],
-            [self.lease, account, ids, MINUTE_MS],
+            [
+                *(keys.lease, keys.running, keys.accounts, keys.requests, keys.shares),
+                *(keys.request(one.id) for one in begun),
+            ],
+            [
+                *(self.lease, WORKER_GROUP, account, MINUTE_MS),
+                "1" if may_gateways_be_gone else "",
+                *(part for one in begun for part in (one.entry, one.id, self.stream(one.gateway))),
+            ],
         )
         return answer
 
@@ -209,7 +238,7 @@ class Relay:
         answer: list[Any] = await COMPLETE.run(
             self.redis,
             [
-                *(keys.lease, keys.requests, keys.running, keys.snapshot(account)),
+                *(keys.lease, keys.requests, keys.running, keys.snapshot(account), keys.shares),
                 *(key for one in settled for key in (keys.request(one.id), keys.reply(one.id))),
             ],
             [
@@ -238,7 +267,7 @@ class Relay:
             self.redis,
             [
                 *(keys.lease, keys.requests, keys.dead),
-                *(keys.request(request_id), keys.reply(request_id)),
+                *(keys.request(request_id), keys.reply(request_id), keys.shares),
             ],
             [
                 *(self.lease, WORKER_GROUP, entry, body, '{"code":"POISONED"}', 3, kept),

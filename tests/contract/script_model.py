@@ -34,6 +34,15 @@ class Settlement:
 
 
 @dataclass(frozen=True)
+class Start:
+    """A request that a worker is about to serve."""
+
+    entry: int
+    id: str
+    gateway: str
+
+
+@dataclass(frozen=True)
 class FullRead:
     """A snapshot as a worker hands it in."""
 
@@ -48,11 +57,14 @@ class Marker:
     entry: int | None = None
     fingerprint: str | None = None
     listeners: set[str] = field(default_factory=set[str])
+    is_kept: bool = False  # for somebody who collects the reply
+    dropped: int | None = None
     crashes: int = 0
 
     def picture(self) -> dict[str, Any]:
-        known = {"entry": self.entry, "fingerprint": self.fingerprint}
+        known = {"entry": self.entry, "fingerprint": self.fingerprint, "dropped": self.dropped}
         return {
+            **({"kept": "1"} if self.is_kept else {}),
             **{name: value for name, value in known.items() if value is not None},
             **{f"to:{gateway}": "1" for gateway in self.listeners},
             **({"crashes": str(self.crashes)} if self.crashes else {}),
@@ -69,6 +81,7 @@ class Model:
     replies: dict[str, str] = field(default_factory=dict[str, str])
     pushed: dict[str, list[Pushed]] = field(default_factory=dict[str, Any])
     dead: list[int] = field(default_factory=list[int])
+    shares: dict[str, int] = field(default_factory=dict[str, int])  # places in the queue
     lease: str | None = None
     fence: int = 0
     running: str | None = None
@@ -86,23 +99,32 @@ class Model:
         if request_id in self.replies:
             return ("stored", self.replies[request_id])
         if marker.entry is None:
-            if (code := self._refusal(limit)) is not None:
+            if not self.queued:
+                self.shares.clear()
+            if (code := self._refusal(gateway, limit)) is not None:
                 return ("refused", code)
             marker.entry, marker.fingerprint = self.add(), fingerprint
+            marker.dropped = None
             self.markers[request_id] = marker
+            self.shares[gateway] = self.shares.get(gateway, 0) + 1
             word = "accepted"
         else:
             word = "attached"
         marker.listeners |= {gateway} - {""}
+        marker.is_kept |= not gateway
         return (word, marker.entry)
 
-    def _refusal(self, limit: int) -> str | None:
+    def withdraw(self, request_id: str, gateway: str) -> None:
+        if request_id in self.markers:
+            self.markers[request_id].listeners.discard(gateway)
+
+    def _refusal(self, gateway: str, limit: int) -> str | None:
         health = self.health or {}
         if self.lease is None:
             return "NO_WORKER"
         if health.get("breaker") == "OPEN":
             return "CIRCUIT_OPEN"
-        if limit and len(self.queued) >= limit:
+        if limit and self.shares.get(gateway, 0) >= 8 * (limit - len(self.queued)):
             return "QUEUE_FULL"
         if self.queued and int(health.get("estimated_wait_ms", 0)) > 10_000:
             return "TOO_LATE"
@@ -133,11 +155,27 @@ class Model:
         delivered, self.undelivered = self.undelivered, []
         return delivered
 
-    def begin(self, lease: str, ids: str) -> Answer:
+    def begin(self, lease: str, starts: Sequence[Start]) -> Answer:
         if lease != self.lease:
             return ("FENCED",)
-        self.running = ids
-        return ("ok", None)
+        dropped = [one.entry for one in starts if not self._is_waited_for(one)]
+        for one in starts:
+            if one.entry in dropped:
+                self._drop(one)
+        if not dropped:
+            self.running = " ".join(one.id for one in starts)
+        return ("ok", None, dropped)
+
+    def _is_waited_for(self, one: Start) -> bool:
+        marker = self.markers.get(one.id, Marker())
+        if marker.entry != one.entry:
+            return marker.dropped != one.entry
+        return marker.is_kept or bool(marker.listeners & self.pushed.keys())
+
+    def _drop(self, one: Start) -> None:
+        self._acknowledge(one.entry, one.gateway)
+        marker = self.markers[one.id]
+        marker.entry, marker.dropped = None, one.entry
 
     def complete(
         self,
@@ -160,7 +198,7 @@ class Model:
 
     def _settle(self, one: Settlement, pushes: dict[str, Pushed]) -> bool:
         """Answer and acknowledge one; True if nobody had answered this id before."""
-        was_pending = self._acknowledge(one.entry)
+        was_pending = self._acknowledge(one.entry, one.gateway)
         is_first = one.id not in self.replies
         if is_first:
             for gateway in {one.gateway, *self._answer(one.id, one.reply)}:
@@ -178,10 +216,13 @@ class Model:
             self.markers[request_id] = Marker(fingerprint=marker.fingerprint)
         return marker.listeners
 
-    def _acknowledge(self, entry: int) -> bool:
+    def _acknowledge(self, entry: int, gateway: str) -> bool:
         was_pending = entry in self.pending
         if was_pending:
             self.queued.remove(entry)
+            left = self.shares.pop(gateway, 0) - 1
+            if left > 0:
+                self.shares[gateway] = left
         return was_pending
 
     def _push(self, pushes: Mapping[str, Pushed]) -> None:
@@ -201,7 +242,7 @@ class Model:
     def bury(self, lease: str, entry: int, request_id: str, gateway: str) -> Answer:
         if lease != self.lease:
             return ("FENCED",)
-        if not self._acknowledge(entry):
+        if not self._acknowledge(entry, gateway):
             return ("gone",)
         self.dead.append(entry)
         if request_id and request_id not in self.replies:
@@ -237,6 +278,7 @@ class Model:
             "requests": self.queued,
             "pending": self.pending,
             "dead": self.dead,
+            "shares": {gateway: str(count) for gateway, count in self.shares.items()},
             "lease": self.lease,
             "fence": str(self.fence) if self.fence else None,
             "running": self.running,

@@ -9,8 +9,8 @@ from typing import Any
 from fakeredis import FakeServer
 from fakeredis.aioredis import FakeAsyncRedisConnection
 from redis.asyncio import ConnectionPool, Redis
-from tests.contract.conftest import NO_READ, Read, Relay
-from tests.contract.script_model import ANOTHER_QUESTION, Answer, FullRead, Settlement
+from tests.contract.conftest import NO_READ, Begun, Read, Relay
+from tests.contract.script_model import ANOTHER_QUESTION, Answer, FullRead, Settlement, Start
 
 from mt5relay_shared.keys import WORKER_GROUP, Keys
 from mt5relay_shared.redis_client import connect
@@ -18,7 +18,7 @@ from mt5relay_shared.scripts import ANNOUNCE
 
 TIMES = {"deadline", "as_of", "synchronized"}  # fields that the model does not follow
 STREAMS = {"requests", "dead"}
-HASHES = {"request", "health", "snapshot"}
+HASHES = {"request", "health", "snapshot", "shares"}
 # redis-py makes a dict of an entry's fields; one that stands there twice would be seen once.
 RAW_ENTRIES = "return redis.call('XRANGE', KEYS[1], '-', '+')"
 
@@ -74,9 +74,17 @@ class Store:
     async def deliver(self) -> list[int]:
         return [self._number(entry) for entry in await self.relay.deliver()]
 
-    async def begin(self, lease: str, ids: str) -> Answer:
+    async def begin(self, lease: str, starts: Sequence[Start]) -> Answer:
         self.relay.lease = lease
-        return _decoded(await self.relay.begin(ids=ids))
+        begun = [Begun(self._entries[one.entry], one.id, one.gateway) for one in starts]
+        match await self.relay.begin(*begun):
+            case [b"ok", credential, dropped]:
+                return ("ok", credential, [self._number(entry) for entry in dropped])
+            case answer:
+                return _decoded(answer)
+
+    async def withdraw(self, request_id: str, gateway: str) -> None:
+        await self.relay.withdraw(request_id, gateway)
 
     async def complete(
         self,
@@ -169,15 +177,21 @@ class Store:
                 return self._marker(value)
             case "health" | "snapshot":
                 return _text(value)
+            case "shares":
+                return self._without_stream(_text(value))
             case _:
                 return value.decode()
 
     def _marker(self, fields: Mapping[bytes, bytes]) -> dict[str, Any]:
         marker: dict[str, Any] = _text(fields)
-        if b"entry" in fields:
-            marker["entry"] = self._number(fields[b"entry"])
-        to = self.keys.replies("")
-        return {name.replace(to, ""): value for name, value in marker.items()}
+        for name in ("entry", "dropped"):
+            if name in marker:
+                marker[name] = self._number(fields[name.encode()])
+        return self._without_stream(marker)
+
+    def _without_stream(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        stream = self.keys.replies("")
+        return {name.replace(stream, ""): value for name, value in fields.items()}
 
 
 def _read(pipeline: Any, key: str, kind: str) -> None:

@@ -135,7 +135,7 @@ async def test_a_worker_that_lost_its_lease_changes_nothing(relay: Relay) -> Non
     await relay.listen("gw")
     entry = await relay.take_in(gateway="gw")
     lost = await relay.lose_lease()
-    await relay.begin()
+    await relay.begin(ids="r1")
     relay.lease = lost
     answered = await relay.complete(
         relay.settled(entry, gateway="gw"), read=relay.full_read(), visit_is_over=True
@@ -215,7 +215,7 @@ async def test_only_the_end_of_a_visit_takes_its_requests_off_the_terminal(
     relay: Relay, visit_is_over: bool, left: int
 ) -> None:
     entry = await relay.take_in()
-    await relay.begin()
+    await relay.begin(ids="r1")
     await relay.complete(relay.settled(entry), visit_is_over=visit_is_over)
     assert await relay.redis.exists(relay.keys.running) == left
 

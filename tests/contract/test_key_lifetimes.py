@@ -27,7 +27,7 @@ async def test_every_key_expires_but_those_the_contract_names(relay: Relay) -> N
         keys.replies("gw"),  # its gateway gives it an expiry, and refreshes it while it lives
     }
     assert {
-        *(keys.lease, keys.health, keys.running),
+        *(keys.lease, keys.health, keys.running, keys.shares),
         *(keys.request("waiting"), keys.request("answered"), keys.request("buried")),
         *(keys.reply("answered"), keys.reply("buried"), keys.snapshot("1@Demo")),
     } == set(found) - lasting

@@ -63,7 +63,7 @@ async def test_a_crash_is_charged_to_what_was_on_the_terminal_and_to_nothing_els
 
 async def test_a_crash_is_charged_once(relay: Relay) -> None:
     await relay.submit()
-    await relay.begin()
+    await relay.begin(ids="r1")
     await relay.expire_lease()
     for _ in range(3):
         await relay.acquire("w2", "n2")
@@ -74,14 +74,14 @@ async def test_a_crash_is_charged_once(relay: Relay) -> None:
 async def test_crashes_add_up_over_take_overs(relay: Relay) -> None:
     await relay.submit()
     for _ in range(3):
-        await relay.begin()
+        await relay.begin(ids="r1")
         await relay.lose_lease()
     assert await relay.redis.hget(relay.keys.request("r1"), "crashes") == b"3"
 
 
 async def test_a_clean_end_of_a_visit_charges_nobody(relay: Relay) -> None:
     entry = await relay.take_in()
-    await relay.begin()
+    await relay.begin(ids="r1")
     await relay.complete(relay.settled(entry), visit_is_over=True)
     await relay.expire_lease()
     assert await relay.acquire("w2", "n2") == [b"acquired", b"w2:n2:2", b""]
@@ -92,7 +92,7 @@ async def test_a_crash_is_remembered_but_not_for_ever(
     relay: Relay, timeout_ms: int, at_least: int
 ) -> None:
     await relay.submit(timeout_ms=timeout_ms)
-    await relay.begin()
+    await relay.begin(ids="r1")
     await relay.lose_lease()
     assert await relay.redis.pttl(relay.keys.request("r1")) > at_least
 

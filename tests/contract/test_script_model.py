@@ -33,6 +33,7 @@ from tests.contract.script_model import (
     FullRead,
     Model,
     Settlement,
+    Start,
 )
 from tests.contract.script_stores import Store, fake_store, real_store
 
@@ -57,7 +58,7 @@ gateways = st.sampled_from(["gw1", "gw2"])
 listeners = st.sampled_from(["gw1", "gw2", ""])
 workers = st.sampled_from(["w1", "w2"])
 successors = st.sampled_from(["w1", "w2", "w1", ""])
-limits = st.sampled_from([0, 0, 0, 2])
+limits = st.sampled_from([0, 0, 0, 2, 9])
 healths = st.sampled_from(
     [
         {"breaker": "CLOSED", "estimated_wait_ms": "0"},
@@ -183,6 +184,12 @@ class ScriptMachine(RuleBasedStateMachine):
             self.everywhere(lambda store: store.add(), entry)
             self.asked[entry] = one
 
+    @rule(request_id=ids, gateway=gateways)
+    def withdraw(self, request_id: str, gateway: str) -> None:
+        """A caller went away: its gateway no longer waits."""
+        self.model.withdraw(request_id, gateway)
+        self.everywhere(lambda store: store.withdraw(request_id, gateway), None)
+
     @rule(gateway=gateways, is_alive=st.booleans())
     def a_gateway_comes_or_goes(self, gateway: str, is_alive: bool) -> None:
         if is_alive:
@@ -216,11 +223,18 @@ class ScriptMachine(RuleBasedStateMachine):
         self.everywhere(lambda store: store.deliver(), expected)
         self.delivered += expected
 
-    @rule(generation=generations, running=st.sets(ids, min_size=1))
-    def begin_visit(self, generation: int, running: set[str]) -> None:
+    @rule(generation=generations, numbers=picks)
+    def begin_visit(self, generation: int, numbers: list[int]) -> None:
         self.deliver()
-        lease, names = self.lease(generation), " ".join(sorted(running))
-        self.everywhere(lambda store: store.begin(lease, names), self.model.begin(lease, names))
+        lease = self.lease(generation)
+        starts = [
+            Start(entry, self.asked[entry].id, self.asked[entry].gateway)
+            for entry in dict.fromkeys(self.picked(numbers))
+        ]
+        expected = self.model.begin(lease, starts)
+        self.everywhere(lambda store: store.begin(lease, starts), expected)
+        if expected[0] == "ok":
+            self.acknowledged(expected[2])
 
     @rule(generation=generations, numbers=picks, sequence=sequences, visit_is_over=st.booleans())
     def complete(

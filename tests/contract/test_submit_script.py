@@ -189,3 +189,66 @@ async def test_what_a_crash_left_behind_does_not_pass_for_a_request_in_flight(
     await relay.lose_lease()
     assert await relay.redis.hgetall(relay.keys.request("r1")) == {b"crashes": b"1"}
     assert (await relay.submit("r1"))[0] == b"accepted"
+
+
+# Places in the queue
+
+
+async def test_one_gateway_leaves_room_for_a_newcomer(relay: Relay) -> None:
+    taken = await fill(relay, "greedy", queue_limit=90)
+    assert taken == 80
+    assert await fill(relay, "modest", queue_limit=90, most=9) == 9
+    assert await relay.redis.xlen(relay.keys.requests) == 89
+
+
+async def test_places_that_become_free_go_to_whoever_has_fewer(relay: Relay) -> None:
+    await fill(relay, "greedy", queue_limit=90)
+    await fill(relay, "modest", queue_limit=90)
+    entries = await relay.deliver()
+    settled = [relay.settled(one, f"greedy-{n}", gateway="greedy") for n, one in enumerate(entries)]
+    await relay.complete(*settled[:40])
+    refused = await relay.submit("greedy-again", gateway="greedy", queue_limit=90)
+    assert refused[0] == b"accepted"
+    assert await fill(relay, "modest", queue_limit=90) > 30
+    shares = await relay.redis.hgetall(relay.keys.shares)
+    counts = sorted(int(count) for count in shares.values())
+    assert sum(counts) == await relay.redis.xlen(relay.keys.requests)
+    assert counts[0] > 0.9 * counts[1]
+
+
+async def test_a_gateways_own_limit_refuses_only_that_gateway(relay: Relay) -> None:
+    assert await fill(relay, "gw1", queue_limit=0, gateway_limit=3) == 3
+    assert await fill(relay, "gw2", queue_limit=0, gateway_limit=3) == 3
+
+
+async def test_an_empty_queue_forgets_every_miscount(relay: Relay) -> None:
+    await fill(relay, "gw", queue_limit=0, gateway_limit=3)
+    await relay.redis.xtrim(relay.keys.requests, maxlen=0)
+    assert (await relay.submit("next", gateway="gw", gateway_limit=3))[0] == b"accepted"
+    assert await relay.redis.hgetall(relay.keys.shares) == {relay.stream("gw").encode(): b"1"}
+
+
+async def test_who_never_submitted_through_the_script_takes_nobodys_place(relay: Relay) -> None:
+    await relay.submit("r1", gateway="gw")
+    await relay.redis.xadd(relay.keys.requests, {"request": "{}"})
+    first, plain = await relay.deliver()
+    await relay.complete(relay.settled(plain, "plain", gateway="gw"))
+    await relay.complete(relay.settled(first, gateway="gw"))
+    assert not await relay.redis.exists(relay.keys.shares)
+
+
+async def fill(
+    relay: Relay, gateway: str, *, queue_limit: int, gateway_limit: int = 0, most: int = 1000
+) -> int:
+    """Submit until refused, or `most`; returns how many were accepted."""
+    for number in range(most):
+        answer = await relay.submit(
+            f"{gateway}-{number}",
+            gateway=gateway,
+            queue_limit=queue_limit,
+            gateway_limit=gateway_limit,
+        )
+        if answer[0] == b"refused":
+            assert answer[1] == b"QUEUE_FULL"
+            return number
+    return most

@@ -131,7 +131,8 @@ class EchoWorker:
             await self._complete(done)
 
     async def _complete(self, done: list[tuple[bytes, Request, Reply]]) -> None:
-        keys = [self.keys.lease, self.keys.requests, self.keys.running, self.keys.snapshot("0@x")]
+        keys = [self.keys.lease, self.keys.requests, self.keys.running]
+        keys += [self.keys.snapshot("0@x"), self.keys.shares]
         arguments: list[Argument] = [LEASE, WORKER_GROUP, 1, "", "", 0, 0, "assumed", 1000, 1000]
         for entry, request, reply in done:
             keys += [self.keys.request(request.id), self.keys.reply(request.id)]

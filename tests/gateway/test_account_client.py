@@ -27,6 +27,7 @@ from mt5relay_gateway import (
 )
 from mt5relay_gateway.cli.store import StoreServer
 from mt5relay_shared.keys import Keys
+from mt5relay_shared.messages import Request
 
 ACCOUNT = "25115284@MetaQuotes-Demo"
 OTHER = "7@MetaQuotes-Demo"
@@ -346,6 +347,44 @@ async def test_a_cancelled_look_up_leaves_the_others_alone(
     done = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(x).__name__ for x in done].count("CancelledError") == 1
     assert [type(x).__name__ for x in done].count("Answer") == 19
+
+
+async def test_a_cancelled_look_up_is_withdrawn(
+    client: AccountClient, worker: Any, keys: Keys, redis: Redis
+) -> None:
+    worker.answer = never_answers
+    task = asyncio.create_task(client.positions("1@S", request_id="mine"))
+    await until_marked(redis, keys.request("mine"), waits=True)
+    task.cancel()
+    await until_marked(redis, keys.request("mine"), waits=False)
+
+
+async def test_a_look_up_that_two_callers_share_is_withdrawn_by_the_last(
+    client: AccountClient, worker: Any, keys: Keys, redis: Redis
+) -> None:
+    worker.answer = never_answers
+    tasks = [asyncio.create_task(client.positions("1@S", request_id="ours")) for _ in range(2)]
+    await until_marked(redis, keys.request("ours"), waits=True)
+    tasks[0].cancel()
+    await asyncio.gather(tasks[0], return_exceptions=True)
+    await client.health()  # whatever was posted has been sent by now
+    assert await _waits(redis, keys.request("ours"))
+    tasks[1].cancel()
+    await until_marked(redis, keys.request("ours"), waits=False)
+
+
+def never_answers(_: Request) -> None:
+    """Keeps a request waiting."""
+
+
+async def _waits(redis: Any, marker: str) -> bool:
+    return any(field.startswith(b"to:") for field in await redis.hkeys(marker))
+
+
+async def until_marked(redis: Any, marker: str, *, waits: bool) -> None:
+    async with asyncio.timeout(10):
+        while await _waits(redis, marker) is not waits:  # noqa: ASYNC110 - Redis must say it
+            await asyncio.sleep(0.01)
 
 
 async def test_closing_fails_who_still_waits_and_removes_the_reply_stream(

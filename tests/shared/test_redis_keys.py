@@ -29,6 +29,7 @@ CONTRACT = {
     "{mt5:main}:dead": KEYS.dead,
     "{mt5:main}:commands": KEYS.commands,
     "{mt5:main}:queue": KEYS.queue,
+    "{mt5:main}:shares": KEYS.shares,
 }
 
 

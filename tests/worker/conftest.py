@@ -32,6 +32,7 @@ from mt5relay_shared.messages import (
 from mt5relay_shared.operations import Operation
 from mt5relay_shared.records import AccountInfo, Record, TradePosition
 from mt5relay_shared.redis_client import connect
+from mt5relay_shared.scripts import SUBMIT
 from mt5relay_shared.snapshots import Snapshot
 from mt5relay_worker.admission import Admission, Entry
 from mt5relay_worker.backlog import Backlog
@@ -48,6 +49,7 @@ from mt5relay_worker.lease import Lease
 from mt5relay_worker.lockout import Lockout, LockoutPolicy
 from mt5relay_worker.replies import Replies
 from mt5relay_worker.retry import RetryPolicy
+from mt5relay_worker.schedule import Line
 from mt5relay_worker.server_clock import ServerClock
 from mt5relay_worker.sessions import SessionPool
 from mt5relay_worker.shadow_fifo import ShadowFifo
@@ -349,8 +351,19 @@ class Parts:
             is_stopping=lambda: self.is_stopping,
         )
         self.admission = Admission(
-            self.backlog, self.shadow, self.replies, clock, max_timeout=60.0, poison_limit=3
+            self.backlog,
+            self.shadow,
+            self.replies,
+            clock,
+            self.line,
+            max_timeout=60.0,
+            poison_limit=3,
         )
+
+    def line(self) -> Line | None:
+        if not self.costs.is_learned:
+            return None
+        return Line(self.backlog, self.status.current_account, self.costs, self.clock.now_ms())
 
     def stop(self) -> None:
         self.is_stopping = True
@@ -388,6 +401,32 @@ class Parts:
         await self.admission.admit([await self.enqueue(account, operation, **fields)])
         self.visits.wake()
         return str(fields["id"])
+
+    async def submit(
+        self, account: AccountId, operation: str = "account_info", *, gateway: str, **fields: Any
+    ) -> str:
+        """Ask as a gateway does, by the submit script; returns the id."""
+        fields.setdefault("id", new_request_id())
+        request = Request(
+            account=str(account), operation=operation, reply_to=gateway or None, **fields
+        )
+        keys = self.keys
+        _, word, entry = await SUBMIT.run(
+            self.redis,
+            [
+                *(keys.requests, keys.request(request.id), keys.reply(request.id)),
+                *(keys.lease, keys.health, keys.queue, keys.shares),
+            ],
+            [
+                *(request.id, request.fingerprint(), encode(request)),
+                *(keys.replies(gateway) if gateway else "", request.timeout_ms),
+                *(0, 60_000, request.account, 0),
+            ],
+        )
+        assert word == b"accepted"
+        await self.admission.admit([Entry(entry.decode(), encode(request))])
+        self.visits.wake()
+        return request.id
 
     async def reply(self, request_id: str) -> Reply:
         """The reply to a request, as soon as there is one."""

@@ -178,7 +178,13 @@ async def deaf_admission(parts: Parts) -> AsyncIterator[Admission]:
     nowhere = connect("redis://127.0.0.1:1", client_name="nowhere")
     replies = Replies(nowhere, parts.lease, parts.keys, parts.clock, snapshot_ttl=60.0)
     yield Admission(
-        parts.backlog, parts.shadow, replies, parts.clock, max_timeout=60.0, poison_limit=3
+        parts.backlog,
+        parts.shadow,
+        replies,
+        parts.clock,
+        parts.line,
+        max_timeout=60.0,
+        poison_limit=3,
     )
     await nowhere.aclose()
 
@@ -190,3 +196,47 @@ async def test_where_no_snapshot_can_be_read_the_request_waits_for_the_terminal(
     waiting: list[Waiting] = list(parts.backlog)
     assert len(waiting) == 1
     assert len(parts.shadow) == 1
+
+
+# Too late
+
+
+async def test_who_comes_too_late_in_the_line_is_told_at_once(parts: Parts) -> None:
+    parts.costs.observe_switch(ALICE, 2_000)
+    ids = [await parts.ask(AccountId(login, "Broker"), timeout_ms=5_000) for login in range(1, 5)]
+    error = await parts.error(ids[3])
+    assert (error.code, error.retryable) == ("TOO_LATE", True)
+    assert 5_500 < (error.retry_after_ms or 0) <= 6_500
+    assert "ask with more time" in error.message
+    assert [one.request.id for one in parts.backlog] == ids[:3]
+
+
+async def test_who_rides_along_is_not_too_late(parts: Parts) -> None:
+    parts.costs.observe_switch(ALICE, 2_000)
+    for login in range(1, 5):
+        await parts.ask(AccountId(login, "Broker"), timeout_ms=60_000)
+    await parts.ask(AccountId(1, "Broker"), timeout_ms=1_000)
+    assert len(parts.backlog) == 5
+
+
+async def test_all_of_one_burst_are_counted(parts: Parts) -> None:
+    parts.costs.observe_switch(ALICE, 1_000)
+    entries = [
+        await parts.enqueue(AccountId(login, "Broker"), "orders", timeout_ms=10_000)
+        for login in range(1, 51)
+    ]
+    await parts.admission.admit(entries)
+    assert 9 <= len(parts.backlog) <= 11
+    assert await parts.redis.xlen(parts.keys.requests) == len(parts.backlog)
+
+
+async def test_nobody_is_refused_by_a_guess(parts: Parts) -> None:
+    for login in range(1, 51):
+        await parts.ask(AccountId(login, "Broker"), timeout_ms=1_000)
+    assert len(parts.backlog) == 50
+
+
+async def test_an_account_that_once_was_slow_is_not_refused_for_ever(parts: Parts) -> None:
+    parts.costs.observe_switch(ALICE, 60_000)
+    await parts.ask(ALICE, timeout_ms=5_000)
+    assert len(parts.backlog) == 1

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from mt5relay_gateway.cli.store import StoreServer
 from mt5relay_shared.accounts import AccountId
-from mt5relay_shared.keys import Keys
+from mt5relay_shared.keys import WORKER_GROUP, Keys
 from mt5relay_shared.scripts import BEGIN
 from mt5relay_worker.lease import Lease, LeaseLostError
 from mt5relay_worker.server_clock import ServerClock
@@ -38,7 +38,21 @@ def never() -> bool:
 
 async def begin(lease: Lease, keys: Keys) -> list[Any]:
     """A write as the worker makes it."""
-    return await lease.write(BEGIN, [keys.running, keys.accounts], ["1@Broker", "request-1", 1000])
+    return await begin_with(lease, keys, "request-1")
+
+
+async def begin_with(lease: Lease, keys: Keys, *ids: str) -> list[Any]:
+    return await lease.write(
+        BEGIN,
+        [
+            *(keys.running, keys.accounts, keys.requests, keys.shares),
+            *(keys.request(one) for one in ids),
+        ],
+        [
+            *(WORKER_GROUP, "1@Broker", 60_000, ""),
+            *(part for one in ids for part in ("0-1", one, "")),
+        ],
+    )
 
 
 # Taking it
@@ -88,7 +102,7 @@ async def test_what_the_dead_worker_had_on_the_terminal_is_charged_to_it_alone(
 ) -> None:
     dead, heir = leases("dead", ttl=0.2), leases("heir")
     await dead.acquire(never)
-    await dead.write(BEGIN, [keys.running, keys.accounts], ["1@Broker", "one two", 60_000])
+    await begin_with(dead, keys, "one", "two")
     with anyio.fail_after(5):
         takeover = await heir.acquire(never)
     assert takeover is not None
@@ -192,7 +206,7 @@ async def test_a_write_that_got_no_answer_is_sent_again(
     own_parts: Parts, onlooker: Redis, break_connections: Callable[[], Awaitable[object]]
 ) -> None:
     await break_connections()
-    await own_parts.replies.begin(AccountId(1, "Broker"), ["request-1"])
+    await begin(own_parts.lease, own_parts.keys)
     assert await onlooker.get(own_parts.keys.running) == b"request-1"
 
 
@@ -201,7 +215,7 @@ async def test_a_write_is_given_up_when_the_lease_can_be_trusted_no_longer(
 ) -> None:
     own_server.kill()
     with anyio.fail_after(5), pytest.raises(LeaseLostError):
-        await own_parts.replies.begin(AccountId(1, "Broker"), ["request-1"])
+        await own_parts.replies.begin(AccountId(1, "Broker"))
 
 
 async def test_a_worker_that_finds_no_redis_waits_for_it(

@@ -507,3 +507,53 @@ async def test_who_lost_the_lease_answers_nothing_and_stops(
     assert not await parts.is_answered(asked)
     assert await parts.snapshot(alice) is None
     assert parts.lease.fenced_writes == 1
+
+
+# Who waits no more, and how long the terminal has
+
+
+async def test_for_a_request_that_was_withdrawn_there_is_no_login(
+    parts: Parts, terminal: FakeTerminal, alice: AccountId, bob: AccountId
+) -> None:
+    withdrawn = await parts.submit(alice, gateway="gw")
+    kept = await parts.submit(bob, gateway="")
+    await parts.redis.hdel(parts.keys.request(withdrawn), f"to:{parts.keys.replies('gw')}")
+    async with parts.visiting():
+        await parts.answer(kept)
+    assert terminal.visits == [bob]
+    assert not await parts.is_answered(withdrawn)
+    assert await parts.redis.xlen(parts.keys.requests) == len(parts.backlog) == 0
+
+
+async def test_who_still_waits_for_the_account_is_served_without_the_withdrawn(
+    parts: Parts, terminal: FakeTerminal, alice: AccountId
+) -> None:
+    withdrawn = await parts.submit(alice, "deals", gateway="gw", arguments=DAY)
+    kept = await parts.submit(alice, gateway="")
+    await parts.redis.hdel(parts.keys.request(withdrawn), f"to:{parts.keys.replies('gw')}")
+    async with parts.visiting():
+        await parts.answer(kept)
+    assert reads_of(terminal.commands[-1]) == ["account_info", "positions", "orders"]
+
+
+async def test_the_login_has_as_long_as_anybody_waits(
+    parts: Parts, terminal: FakeTerminal, alice: AccountId
+) -> None:
+    parts.costs.observe_switch(alice, 10.0)
+    for timeout_ms in (1_000, 20_000, 2_000):
+        one = await parts.ask(alice, timeout_ms=timeout_ms)
+    async with parts.visiting():
+        await parts.answer(one)
+    (visit,) = (one for one in terminal.commands if isinstance(one, Visit))
+    assert 15_000 < visit.timeout_ms <= 20_000
+
+
+async def test_a_caller_in_a_hurry_does_not_cut_a_login_short(
+    parts: Parts, terminal: FakeTerminal, alice: AccountId
+) -> None:
+    parts.costs.observe_switch(alice, 3_000.0)
+    one = await parts.ask(alice, timeout_ms=1_000)
+    async with parts.visiting():
+        await parts.answer(one)
+    (visit,) = (one for one in terminal.commands if isinstance(one, Visit))
+    assert visit.timeout_ms == 9_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from redis.exceptions import RedisError
@@ -12,6 +12,7 @@ from mt5relay_shared.errors import (
     MT5Error,
     MT5ValidationError,
     PoisonedRequestError,
+    error_for,
 )
 from mt5relay_shared.logs import get_logger
 from mt5relay_shared.messages import (
@@ -24,6 +25,7 @@ from mt5relay_shared.messages import (
 from mt5relay_shared.snapshots import fresh_reply
 from mt5relay_worker.backlog import Backlog, Waiting
 from mt5relay_worker.replies import Answered, Replies, arrival_ms
+from mt5relay_worker.schedule import Line
 from mt5relay_worker.server_clock import ServerClock
 from mt5relay_worker.shadow_fifo import ShadowFifo
 
@@ -47,6 +49,7 @@ class Admission:
         shadow: ShadowFifo,
         replies: Replies,
         clock: ServerClock,
+        line: Callable[[], Line | None],
         *,
         max_timeout: float,
         poison_limit: int,
@@ -55,6 +58,7 @@ class Admission:
         self._shadow = shadow
         self._replies = replies
         self._clock = clock
+        self._line = line
         self._max_timeout_ms = round(max_timeout * 1000)
         self._poison_limit = poison_limit
         self._order = 0
@@ -79,9 +83,7 @@ class Admission:
                 newcomers.append(waiting)
         answered += await self._answer_from_snapshots(newcomers)
         settled = {one.entry for one in answered}
-        for waiting in newcomers:
-            if waiting.entry not in settled:
-                self._backlog.add(waiting)
+        answered += self._queue_up([one for one in newcomers if one.entry not in settled])
         await self._replies.answer(answered)
 
     async def _examine(
@@ -132,6 +134,33 @@ class Admission:
         self._order += 1
         finish = self._shadow.arrive(entry, question.account, question.operation, arrived)
         return Waiting(entry, self._order, request, question, arrived, self._clock.now_ms(), finish)
+
+    def _queue_up(self, newcomers: Sequence[Waiting]) -> list[Answered]:
+        """Let everybody wait whose turn comes before the deadline; refuse the others at once.
+
+        `submit` refuses by the line of the last heartbeat; here is the line as it is.
+        """
+        line = self._line() if newcomers else None
+        refused: list[Answered] = []
+        for one in newcomers:
+            late_ms = line.starts_ms(one.account) - one.deadline_ms if line else 0
+            if late_ms > 0:
+                self._shadow.leave(one.entry, self._clock.now_ms())
+                refused.append(self._refusal(one.entry, one.request, self._too_late(one, late_ms)))
+                continue
+            self._backlog.add(one)
+            if line:
+                line.join(one.account)
+        return refused
+
+    def _too_late(self, one: Waiting, late_ms: float) -> MT5Error:
+        wait_ms = max(0.0, one.deadline_ms + late_ms - self._clock.now_ms())
+        return error_for(
+            "TOO_LATE",
+            f"its turn would come in {wait_ms / 1000:.1f} s, after its deadline; ask with more"
+            " time, or later",
+            retry_after=wait_ms / 1000,
+        )
 
     async def _answer_from_snapshots(self, newcomers: Sequence[Waiting]) -> list[Answered]:
         """Answer those whom a stored snapshot serves, as a gateway would have done."""

@@ -182,8 +182,13 @@ class MT5ConnectionManager:
                 return
             await self._logged("shutdown", self._detach)
 
-    async def login(self, credential: Credential, reads: Sequence[Read] = ()) -> Visited:
+    async def login(
+        self, credential: Credential, reads: Sequence[Read] = (), limit: float | None = None
+    ) -> Visited:
         """Be logged in to an account and make `reads` in the same turn, identity verified.
+
+        `limit` is how many seconds the login may take where that is less than the configured limit;
+        the hard limit, after which the terminal process is killed, comes as much sooner.
 
         Raises:
             MT5AuthError: refused, at once and again after a look at the terminal.
@@ -193,7 +198,7 @@ class MT5ConnectionManager:
         async with self._turn:
             return await self._logged(
                 "login",
-                lambda: self._with_retry(lambda: self._visit(credential, reads)),
+                lambda: self._with_retry(lambda: self._visit(credential, reads, limit)),
                 account=str(credential.account),
             )
 
@@ -297,23 +302,25 @@ class MT5ConnectionManager:
         self._lost()
         self._entered(ConnectionState.DISCONNECTED, Detail.STOPPED, "shut down")
 
-    async def _visit(self, credential: Credential, reads: Sequence[Read]) -> Visited:
+    async def _visit(
+        self, credential: Credential, reads: Sequence[Read], limit: float | None
+    ) -> Visited:
         if not self._is_ready:
             await self._make_ready()
         self._status.busy_with(Detail.READING if self._is_current(credential) else Detail.SWITCHING)
         try:
-            visited = await self._send_visit(credential, reads)
+            visited = await self._send_visit(credential, reads, limit)
         except MT5Error as error:
             self._status.current_account = None
             self._pool.forget(credential.account)  # as the terminal process did
             if error.code != "MT5_AUTH_FAILED":
                 raise
-            visited = await self._try_refused_once_more(credential, reads, error)
+            visited = await self._try_refused_once_more(credential, reads, limit, error)
         await self._used(credential, visited)
         return visited
 
     async def _try_refused_once_more(
-        self, credential: Credential, reads: Sequence[Read], refusal: MT5Error
+        self, credential: Credential, reads: Sequence[Read], limit: float | None, refusal: MT5Error
     ) -> Visited:
         """-6 is not proof of a wrong password: look at the terminal, then try once more."""
         report = await self._probe()
@@ -322,19 +329,24 @@ class MT5ConnectionManager:
                 "BROKER_UNAVAILABLE", "no link to the broker", mt5_error=refusal.mt5_error
             )
         self._retries += 1
-        return await self._send_visit(credential, reads)
+        return await self._send_visit(credential, reads, limit)
 
-    async def _send_visit(self, credential: Credential, reads: Sequence[Read]) -> Visited:
+    async def _send_visit(
+        self, credential: Credential, reads: Sequence[Read], limit: float | None
+    ) -> Visited:
+        configured = self._limits.login
+        login_limit = configured if limit is None else min(limit, configured)
         command = Visit(
             login=credential.account.login,
             server=credential.account.server,
             fingerprint=credential.fingerprint,
             envelope=credential.envelope,
-            timeout_ms=round(self._limits.login * 1000),
+            timeout_ms=round(login_limit * 1000),
             reads=list(reads),
         )
         sent_at = anyio.current_time()
-        visited = await self._command(command, self._limits.call, Visited)
+        call_limit = self._limits.call - (configured - login_limit)
+        visited = await self._command(command, call_limit, Visited)
         return msgspec.structs.replace(visited, sent_at=sent_at)
 
     async def _used(self, credential: Credential, visited: Visited) -> None:

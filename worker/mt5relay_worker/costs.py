@@ -13,10 +13,11 @@ DEFAULT_READ_MS = 20.0
 _WEIGHT = 0.2  # of the newest observation in the running mean
 _KNOWN_ACCOUNTS = 10_000
 _RECENT = 512
+_ANYWHERE = None  # stands for whatever account on whatever server
 
 
 class Costs:
-    """Smoothed costs in milliseconds: by account, else by server, else a default."""
+    """Smoothed costs in milliseconds: by account, else by server, else of all, else a default."""
 
     def __init__(self) -> None:
         self._switches: OrderedDict[Hashable, float] = OrderedDict()
@@ -25,8 +26,15 @@ class Costs:
         self._recent_reads: deque[float] = deque(maxlen=_RECENT)
 
     def switch_ms(self, account: AccountId) -> float:
-        by_server = self._switches.get(account.server, DEFAULT_SWITCH_MS)
-        return self._switches.get(account, by_server)
+        for known in (account, account.server, _ANYWHERE):
+            if known in self._switches:
+                return self._switches[known]
+        return DEFAULT_SWITCH_MS
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether the terminal has made a switch yet, or all is guessed."""
+        return bool(self._recent_switches)
 
     def read_ms(self, operation: Operation) -> float:
         return self._reads.get(operation, DEFAULT_READ_MS)
@@ -41,7 +49,7 @@ class Costs:
 
     def observe_switch(self, account: AccountId, took_ms: float) -> None:
         self._recent_switches.append(took_ms)
-        for key in (account, account.server):
+        for key in (account, account.server, _ANYWHERE):
             self._switches[key] = _smooth(self._switches.get(key), took_ms)
             self._switches.move_to_end(key)
         while len(self._switches) > _KNOWN_ACCOUNTS:

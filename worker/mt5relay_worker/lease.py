@@ -74,10 +74,16 @@ class Lease:
         self._ttl = ttl
         self._nonce = secrets.token_hex(8)
         self._trusted_until = 0.0
+        self._taken_at = 0.0
 
     @property
     def fence(self) -> int:
         return int(self.value.rpartition(":")[2])
+
+    @property
+    def held_for(self) -> float:
+        """Seconds since it was taken."""
+        return anyio.current_time() - self._taken_at
 
     @property
     def trust_left(self) -> float:
@@ -94,7 +100,7 @@ class Lease:
                 found, pause = f"Redis: {error}", 1.0
             else:
                 if word == "acquired":
-                    self.value = value
+                    self.value, self._taken_at = value, anyio.current_time()
                     log.info("lease.acquired", fence=self.fence, charged=extra)
                     return Takeover(tuple(extra.split()))
                 found = f"held by {value.partition(':')[0]}"

@@ -15,6 +15,7 @@ from mt5relay_shared.keys import WORKER_GROUP, Keys
 from mt5relay_shared.messages import ErrorReply, OkReply, Reply, Request, encode, error_reply
 from mt5relay_shared.scripts import BEGIN, BURY, COMPLETE, Argument
 from mt5relay_shared.snapshots import FIELDS, Snapshot, decode_snapshot
+from mt5relay_worker.backlog import Waiting
 from mt5relay_worker.connection_manager import Credential
 from mt5relay_worker.lease import Lease
 from mt5relay_worker.server_clock import ServerClock
@@ -23,6 +24,7 @@ REPLY_KEPT_MS = 60_000  # past the deadline
 RUNNING_KEPT_MS = 24 * 3_600_000
 REPLY_STREAM_KEPT = 10_000  # entries
 DEAD_KEPT = 1_000  # entries
+GATEWAYS_BACK_AFTER = 30.0  # seconds; streams expire in an outage, and gateways make them again
 _PER_CALL = 500  # replies in one script call, so that other clients of the server are not held up
 
 
@@ -33,6 +35,15 @@ class Answered:
     entry: str
     request: Request
     reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What a visit begins with: the account's credential, if enrolled, and the entries that nobody
+    waits for any more, which were taken off the queue."""
+
+    credential: Credential | None
+    dropped: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -59,14 +70,20 @@ class Replies:
         self._snapshot_ttl_ms = round(snapshot_ttl * 1000)
         self._sequence = 0
 
-    async def begin(self, account: AccountId, request_ids: Sequence[str]) -> Credential | None:
-        """Note what goes onto the terminal now; returns the account's credential, if enrolled."""
-        answer = await self._lease.write(
-            BEGIN,
-            [self._keys.running, self._keys.accounts],
-            [str(account), " ".join(request_ids), RUNNING_KEPT_MS],
-        )
-        return Credential(account, answer[1]) if len(answer) > 1 and answer[1] else None
+    async def begin(self, account: AccountId, serves: Sequence[Waiting] = ()) -> Begun:
+        """Note what goes onto the terminal now, and take off the queue what nobody waits for."""
+        keys = [self._keys.running, self._keys.accounts, self._keys.requests, self._keys.shares]
+        may_be_gone = "1" if self._lease.held_for > GATEWAYS_BACK_AFTER else ""
+        arguments: list[Argument] = [WORKER_GROUP, str(account), RUNNING_KEPT_MS, may_be_gone]
+        for one in serves:
+            keys.append(self._keys.request(one.request.id))
+            arguments += [one.entry, one.request.id, self._stream_of(one.request)]
+        _, envelope, dropped = await self._lease.write(BEGIN, keys, arguments)
+        credential = Credential(account, envelope) if envelope else None
+        return Begun(credential, frozenset(entry.decode() for entry in dropped))
+
+    def _stream_of(self, request: Request) -> str:
+        return self._keys.replies(request.reply_to) if request.reply_to else ""
 
     async def answer(self, answers: Sequence[Answered]) -> None:
         """Answer requests that are not on the terminal."""
@@ -88,16 +105,14 @@ class Replies:
         self, answers: Sequence[Answered], snapshot: Snapshot | None, visit_is_over: str
     ) -> None:
         keys = [self._keys.requests, self._keys.running]
-        keys.append(self._keys.snapshot(snapshot.account if snapshot else "-"))
+        keys += [self._keys.snapshot(snapshot.account if snapshot else "-"), self._keys.shares]
         arguments: list[Argument] = [WORKER_GROUP, self._lease.fence, visit_is_over]
         arguments += self._snapshot_arguments(snapshot)
         arguments += [self._snapshot_ttl_ms, REPLY_STREAM_KEPT]
         for one in answers:
             keys += [self._keys.request(one.request.id), self._keys.reply(one.request.id)]
-            reply_to = one.request.reply_to
             arguments += [one.entry, one.request.id, encode(one.reply)]
-            arguments += [self._keys.replies(reply_to) if reply_to else ""]
-            arguments += [self._expiry_ms(one.entry, one.request)]
+            arguments += [self._stream_of(one.request), self._expiry_ms(one.entry, one.request)]
         await self._lease.write(COMPLETE, keys, arguments)
 
     def _expiry_ms(self, entry: str, request: Request) -> int:
@@ -126,7 +141,6 @@ class Replies:
     ) -> None:
         """Move an entry to the dead letters; answer it where there is an id to answer to."""
         reply = error_reply(request or NOBODY, error, self._clock.now_ms())
-        reply_to = request.reply_to if request else None
         request_id = request.id if request else ""
         await self._lease.write(
             BURY,
@@ -135,6 +149,7 @@ class Replies:
                 self._keys.dead,
                 self._keys.request(request_id),
                 self._keys.reply(request_id),
+                self._keys.shares,
             ],
             [
                 WORKER_GROUP,
@@ -145,7 +160,7 @@ class Replies:
                 DEAD_KEPT,
                 request_id,
                 encode(reply),
-                self._keys.replies(reply_to) if reply_to else "",
+                self._stream_of(request) if request else "",
                 self._expiry_ms(entry, request) if request else REPLY_KEPT_MS,
             ],
         )

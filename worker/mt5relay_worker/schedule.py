@@ -144,10 +144,44 @@ def turns(
     """
     found: dict[AccountId, Turn] = {}
     by_ms = now_ms
-    for oldest in sorted(backlog.oldest_of_each_account(), key=lambda one: one.order):
+    for oldest in _in_turn(backlog):
         account = oldest.account
-        by_ms += 0 if account == current else costs.switch_ms(account)
-        by_ms += costs.snapshot_ms()
+        by_ms += _visit_ms(account, current, costs)
         waiting = len(backlog.waiting_for(account))
         found[account] = Turn(waiting, oldest.arrived_ms, round(by_ms))
     return found
+
+
+class Line:
+    """The accounts that somebody waits for, in turn, and when the visit to each will begin.
+
+    Read once and joined by newcomers, so that taking in many costs one look at the backlog.
+    """
+
+    def __init__(
+        self, backlog: Backlog, current: AccountId | None, costs: Costs, now_ms: float
+    ) -> None:
+        self._current = current
+        self._costs = costs
+        self._starts_ms: dict[AccountId, float] = {}
+        self._end_ms = now_ms
+        for oldest in _in_turn(backlog):
+            self.join(oldest.account)
+
+    def starts_ms(self, account: AccountId) -> float:
+        """When the visit that serves a newcomer of this account will probably begin."""
+        return self._starts_ms.get(account, self._end_ms)
+
+    def join(self, account: AccountId) -> None:
+        if account not in self._starts_ms:
+            self._starts_ms[account] = self._end_ms
+            self._end_ms += _visit_ms(account, self._current, self._costs)
+
+
+def _in_turn(backlog: Backlog) -> list[Waiting]:
+    return sorted(backlog.oldest_of_each_account(), key=lambda one: one.order)
+
+
+def _visit_ms(account: AccountId, current: AccountId | None, costs: Costs) -> float:
+    switch_ms = 0 if account == current else costs.switch_ms(account)
+    return switch_ms + costs.snapshot_ms()

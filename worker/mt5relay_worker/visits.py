@@ -38,6 +38,8 @@ from mt5relay_worker.terminal.protocol import Read, ReadResult, Visited
 log = get_logger("visits")
 
 NAMED_IN_LOGS = 10
+FAIR_LIMIT = 5.0  # seconds that a login has in any case
+FAIR_FACTOR = 3.0  # and so many times what it usually takes
 UNTRUSTED_THRESHOLD = 3  # so many accounts in a row with unusable data: it is not them
 
 
@@ -124,14 +126,20 @@ class Visits:
     async def _follow(self, account: AccountId) -> None:
         """Nobody waits: be where the newest request went, as strict FIFO would be already."""
         self._backlog.newest_account = None
-        credential = await self._replies.begin(account, [])
+        credential = (await self._replies.begin(account)).credential
         if credential is not None and not self._cooldown_of(credential):
             await self._attempt(credential, [])
         await self._replies.finish_visit([])
 
     async def _make(self, visit: Visit) -> None:
-        ids = [one.request.id for one in visit.serves]
-        credential = await self._replies.begin(visit.account, ids)
+        begun = await self._replies.begin(visit.account, visit.serves)
+        if begun.dropped:
+            self._drop([one for one in visit.serves if one.entry in begun.dropped])
+            return  # who is left is planned for anew
+        if not self._backlog.waiting_for(visit.account):  # all have expired meanwhile
+            await self._replies.finish_visit([])
+            return
+        credential = begun.credential
         if credential is None:
             unknown = AccountUnknownError(
                 f"no credential is enrolled for {visit.account};"
@@ -145,7 +153,7 @@ class Visits:
             return
         reads = _reads_of(visit)
         began = self._clock.now_ms()
-        visited = await self._attempt(credential, reads)
+        visited = await self._attempt(credential, reads, self._limit_of(visit))
         if isinstance(visited, MT5Error):
             self._shadow.stall(self._clock.now_ms())
             waiting = self._backlog.waiting_for(visit.account)
@@ -153,15 +161,26 @@ class Visits:
         else:
             await self._answer(visit, visited, began)
 
+    def _limit_of(self, visit: Visit) -> float:
+        """Seconds that the terminal has: as long as anybody waits, but never an unfair chance.
+
+        A caller in a hurry must not make a healthy terminal look broken.
+        """
+        deadline_ms = max(one.deadline_ms for one in self._backlog.waiting_for(visit.account))
+        fair = max(FAIR_LIMIT, FAIR_FACTOR * self._costs.switch_ms(visit.account) / 1000)
+        return max(fair, (deadline_ms - self._clock.now_ms()) / 1000)
+
     def _cooldown_of(self, credential: Credential) -> float:
         return self._lockout.remaining(
             credential.account, credential.fingerprint, anyio.current_time()
         )
 
-    async def _attempt(self, credential: Credential, reads: Sequence[Read]) -> Visited | MT5Error:
-        """Use the terminal once, and count what came of it."""
+    async def _attempt(
+        self, credential: Credential, reads: Sequence[Read], limit: float | None = None
+    ) -> Visited | MT5Error:
+        """Use the terminal once, for `limit` seconds at most, and count what came of it."""
         try:
-            visited = await self._manager.login(credential, reads)
+            visited = await self._manager.login(credential, reads, limit)
         except MT5AuthError as refusal:
             return await self._refused(credential, refusal)
         except MT5Error as error:
@@ -292,6 +311,15 @@ class Visits:
             )
             read_ms = full_read_ms if one.is_in_snapshot else results[_key_of(one)].took_ms
             self._shadow.serve(one.entry, now_ms, switch_ms, read_ms + overhead_ms)
+
+    def _drop(self, unheard: Sequence[Waiting]) -> None:
+        """Nobody waits for these any more: the terminal is spared, and nobody is told."""
+        self._backlog.remove(unheard)
+        now_ms = self._clock.now_ms()
+        for one in unheard:
+            self._tried_before.discard(one.entry)
+            self._shadow.leave(one.entry, now_ms)
+            log.info("request.dropped", request_id=one.request.id, account=str(one.account))
 
     async def _fail(self, failed: Sequence[Waiting], error: MT5Error) -> None:
         """Answer requests that the terminal could not serve."""

@@ -37,6 +37,7 @@ from mt5relay_worker.lease import Lease, LeaseLostError, Takeover
 from mt5relay_worker.lockout import Lockout, LockoutPolicy
 from mt5relay_worker.replies import Replies
 from mt5relay_worker.retry import RetryPolicy
+from mt5relay_worker.schedule import Line
 from mt5relay_worker.server_clock import ServerClock
 from mt5relay_worker.sessions import SessionPool
 from mt5relay_worker.settings import WorkerSettings
@@ -207,11 +208,19 @@ class Worker:
             interval=settings.health_check_interval,
             is_stopping=self._is_stopping,
         )
+
+        def current_line() -> Line | None:
+            """None while nothing is known of what a switch costs here."""
+            if not costs.is_learned:
+                return None
+            return Line(backlog, status.current_account, costs, clock.now_ms())
+
         admission = Admission(
             backlog,
             shadow,
             replies,
             clock,
+            current_line,
             max_timeout=settings.max_timeout,
             poison_limit=settings.poison_limit,
         )

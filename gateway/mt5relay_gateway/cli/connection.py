@@ -57,6 +57,7 @@ def account_client(settings: GatewaySettings) -> AccountClient:
         key_prefix=settings.key_prefix,
         timeout=settings.request_timeout,
         queue_limit=settings.queue_limit,
+        gateway_limit=settings.gateway_limit,
     )
 
 
@@ -72,6 +73,7 @@ async def lookup_client(settings: GatewaySettings) -> AccountLookups:
         key_prefix=settings.key_prefix,
         timeout=settings.request_timeout,
         queue_limit=settings.queue_limit,
+        gateway_limit=settings.gateway_limit,
     )
 
 

@@ -1,6 +1,6 @@
 -- Put an entry into the dead-letter stream, answer it with its error, and take it off the queue.
 --
--- KEYS  1 lease   2 requests   3 dead   4 request:<id>   5 reply:<id>
+-- KEYS  1 lease   2 requests   3 dead   4 request:<id>   5 reply:<id>   6 shares
 -- ARGV  1 lease value   2 consumer group   3 entry id   4 request as it came   5 why, as JSON
 --       6 how often it was delivered   7 about how many dead letters to keep
 --       8 request id or '' where none could be read   9 error reply as JSON, or ''
@@ -13,7 +13,9 @@ end
 if redis.call('XACK', KEYS[2], ARGV[2], ARGV[3]) == 0 then
   return {'gone'}
 end
-redis.call('XDEL', KEYS[2], ARGV[3])
+if redis.call('XDEL', KEYS[2], ARGV[3]) == 1 and redis.call('HINCRBY', KEYS[6], ARGV[10], -1) < 1 then
+  redis.call('HDEL', KEYS[6], ARGV[10])
+end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], '*', 'entry', ARGV[3], 'request', ARGV[4],
   'error', ARGV[5], 'deliveries', ARGV[6])
 if ARGV[8] ~= '' and redis.call('SET', KEYS[5], ARGV[9], 'NX', 'PX', ARGV[11]) then

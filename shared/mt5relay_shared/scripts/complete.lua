@@ -1,7 +1,7 @@
 -- Answer requests, once, under the lease: durable replies, notifications, snapshot, acknowledgement.
 -- One call answers a whole visit. A re-sent call changes nothing and notifies nobody twice.
 --
--- KEYS  1 lease   2 requests   3 running   4 snapshot:<account>
+-- KEYS  1 lease   2 requests   3 running   4 snapshot:<account>   5 shares
 --       then for each request   request:<id>, reply:<id>
 -- ARGV  1 lease value   2 consumer group   3 fence
 --       4 '1' when the terminal is done with everything in `running`, else ''
@@ -12,6 +12,15 @@
 -- Answers  {'FENCED'}, or {'ok', how many replies were first}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return {'FENCED'}
+end
+
+-- Take an entry off the stream, and its place off its gateway's share.
+local function settle(entry, reply_to)
+  local was_pending = redis.call('XACK', KEYS[2], ARGV[2], entry)
+  if redis.call('XDEL', KEYS[2], entry) == 1 and redis.call('HINCRBY', KEYS[5], reply_to, -1) < 1 then
+    redis.call('HDEL', KEYS[5], reply_to)
+  end
+  return was_pending
 end
 
 local streams, order, first = {}, {}, 0
@@ -45,11 +54,10 @@ local function second_answer(stored, reply)
   })
 end
 
-for i = 0, (#KEYS - 4) / 2 - 1 do
-  local marker, reply_key = KEYS[5 + 2 * i], KEYS[6 + 2 * i]
+for i = 0, (#KEYS - 5) / 2 - 1 do
+  local marker, reply_key = KEYS[6 + 2 * i], KEYS[7 + 2 * i]
   local entry, id, reply, reply_to, expiry = unpack(ARGV, 11 + 5 * i, 15 + 5 * i)
-  local was_pending = redis.call('XACK', KEYS[2], ARGV[2], entry)
-  redis.call('XDEL', KEYS[2], entry)
+  local was_pending = settle(entry, reply_to)
   if redis.call('SET', reply_key, reply, 'NX', 'PX', expiry) then
     first = first + 1
     local told = {}
