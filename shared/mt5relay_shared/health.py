@@ -80,6 +80,10 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     switch_p95_ms: int | None = None
     read_p95_ms: int | None = None
     estimated_wait_ms: int = 0
+    logins_delayed: int = 0
+    logins_last_hour: int = 0
+    busiest_account: str | None = None
+    busiest_account_logins: int = 0
 
 
 def encode_health(health: Health) -> dict[str, str]:

@@ -85,6 +85,10 @@ class Keys:
         return f"{self.tag}:queue"
 
     @property
+    def logins(self) -> str:
+        return f"{self.tag}:logins"
+
+    @property
     def shares(self) -> str:
         return f"{self.tag}:shares"
 

@@ -61,8 +61,8 @@ RENEW = Script.named("renew")
 RELEASE = Script.named("release")
 BURY = Script.named("bury")
 ANNOUNCE = Script.named("announce")
-QUEUE = Script.named("queue")
+PUBLISH = Script.named("publish")
 
 AMEND = Script.named("amend")
 
-ALL = (SUBMIT, BEGIN, COMPLETE, ACQUIRE, RENEW, RELEASE, BURY, ANNOUNCE, QUEUE, AMEND)
+ALL = (SUBMIT, BEGIN, COMPLETE, ACQUIRE, RENEW, RELEASE, BURY, ANNOUNCE, PUBLISH, AMEND)

@@ -13,7 +13,7 @@ from redis.asyncio import ConnectionPool, Redis
 
 from mt5relay_shared.keys import WORKER_CONSUMER, WORKER_GROUP, Keys
 from mt5relay_shared.redis_client import connect
-from mt5relay_shared.scripts import ACQUIRE, BEGIN, BURY, COMPLETE, QUEUE, RELEASE, RENEW, SUBMIT
+from mt5relay_shared.scripts import ACQUIRE, BEGIN, BURY, COMPLETE, PUBLISH, RELEASE, RENEW, SUBMIT
 
 MINUTE_MS = 60_000
 
@@ -150,7 +150,7 @@ class Relay:
         return bytes(answer[1])
 
     async def publish_queue(self, *fields: str) -> bytes:
-        answer: list[Any] = await QUEUE.run(
+        answer: list[Any] = await PUBLISH.run(
             self.redis, [self.keys.lease, self.keys.queue], [self.lease, MINUTE_MS, *fields]
         )
         return bytes(answer[0])

@@ -30,6 +30,7 @@ CONTRACT = {
     "{mt5:main}:commands": KEYS.commands,
     "{mt5:main}:queue": KEYS.queue,
     "{mt5:main}:shares": KEYS.shares,
+    "{mt5:main}:logins": KEYS.logins,
 }
 
 

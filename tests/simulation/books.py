@@ -168,7 +168,7 @@ class Books:
         *_, read_ms = witness(reply.operation, bytes(reply.data))
         if read_ms is None:
             return
-        if reply.source == "terminal" and read_ms < life.arrived_ms - 1:
+        if reply.source == "terminal" and read_ms < life.arrived_ms - request.max_age_ms - 1:
             early = life.arrived_ms - read_ms
             self.broken(f"{reply.id}: answered by a read {early} ms before it arrived")
         if reply.as_of_ms > read_ms + CLOCK_ERROR_MS:
@@ -220,7 +220,7 @@ class Books:
         *_, read_ms = witness(asked.operation, data)
         if read_ms is None or answer.source == "snapshot":
             return
-        if read_ms < self._epoch_ms + asked.at * 1000 - 1:
+        if read_ms < self._epoch_ms + (asked.at - asked.max_age) * 1000 - 1:
             self.broken(f"{asked.request_id}: an old read passed off as new")
 
     def refused(self, asked: Asked, error: MT5Error) -> None:

@@ -45,6 +45,7 @@ from mt5relay_worker.connection_manager import (
 from mt5relay_worker.costs import Costs
 from mt5relay_worker.event_log import EventLog
 from mt5relay_worker.fallback import Fallback
+from mt5relay_worker.governor import GovernorPolicy, LoginCounts, LoginGovernor
 from mt5relay_worker.lease import Lease
 from mt5relay_worker.lockout import Lockout, LockoutPolicy
 from mt5relay_worker.replies import Replies
@@ -322,6 +323,7 @@ class Parts:
         self.status = ConnectionStatus(anyio.current_time(), self.events.state_changed)
         self.breaker = CircuitBreaker(BreakerPolicy(), on_change=self.events.breaker_changed)
         self.backlog = Backlog()
+        self.governor, self.logins = LoginGovernor(GovernorPolicy()), LoginCounts()
         self.costs = Costs()
         for operation in Operation:  # of a terminal that reads at once, so that reads share visits
             self.costs.observe_read(operation, 0.1)
@@ -336,6 +338,7 @@ class Parts:
             pool=SessionPool(20, 300.0),
             retry=RetryPolicy(limit=1, first_delay=0.01),
             limits=ConnectionLimits(),
+            on_login=self.note_login,
         )
         self.visits = Visits(
             backlog=self.backlog,
@@ -345,6 +348,7 @@ class Parts:
             status=self.status,
             breaker=self.breaker,
             lockout=self.lockout,
+            governor=self.governor,
             replies=self.replies,
             fallback=self.fallback,
             clock=clock,
@@ -363,7 +367,12 @@ class Parts:
     def line(self) -> Line | None:
         if not self.costs.is_learned:
             return None
-        return Line(self.backlog, self.status.current_account, self.costs, self.clock.now_ms())
+        current, now_ms = self.status.current_account, self.clock.now_ms()
+        return Line(self.backlog, current, self.costs, now_ms, self.governor)
+
+    def note_login(self, account: AccountId) -> None:
+        self.governor.logged_in(account, self.clock.now_ms())
+        self.logins.add(account, self.clock.now_ms())
 
     def stop(self) -> None:
         self.is_stopping = True

@@ -33,7 +33,7 @@ from mt5relay_worker.lease import LeaseLostError
 from mt5relay_worker.terminal.protocol import Visit
 
 if TYPE_CHECKING:
-    from tests.worker.conftest import FakeTerminal, Gate, Parts, Until
+    from tests.worker.conftest import Counter, FakeTerminal, Gate, Parts, Until
 
 INTERVAL = 20.0  # long: a beat within a test is one that something caused
 
@@ -56,6 +56,8 @@ def sources_of(parts: Parts, last_probe: LastProbe) -> HealthSources:
         manager=parts.manager,
         backlog=parts.backlog,
         costs=parts.costs,
+        governor=parts.governor,
+        logins=parts.logins,
         shadow=parts.shadow,
         visits=parts.visits,
         replies=parts.replies,
@@ -259,6 +261,20 @@ async def test_without_news_it_beats_once_an_interval(
         tasks.cancel_scope.cancel()
 
 
+async def test_each_beat_is_a_sign_of_life(
+    parts: Parts, sources: HealthSources, counter: Counter, until: Until
+) -> None:
+    heartbeat = Heartbeat(sources, parts.events, interval=0.03, on_attempt=counter)
+
+    async def has_beaten_thrice() -> bool:
+        return counter.times >= 3
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(heartbeat.run)
+        await until(has_beaten_thrice)
+        tasks.cancel_scope.cancel()
+
+
 async def test_who_lost_the_lease_publishes_nothing_and_stops(
     parts: Parts, heartbeat: Heartbeat
 ) -> None:
@@ -289,6 +305,18 @@ async def test_a_broken_connection_loses_no_event(
         tasks.start_soon(heartbeat.run)
         await until(is_published)
         tasks.cancel_scope.cancel()
+
+
+async def test_a_beat_that_fails_is_a_sign_of_life_too(
+    own_server: StoreServer, own_parts: Parts, counter: Counter
+) -> None:
+    heartbeat = Heartbeat(
+        sources_of(own_parts, LastProbe()), own_parts.events, interval=0.05, on_attempt=counter
+    )
+    own_server.kill()
+    with anyio.fail_after(5), pytest.raises(LeaseLostError):
+        await heartbeat.run()
+    assert counter.times > 4
 
 
 async def test_a_lease_that_could_not_be_renewed_in_time_is_given_up(

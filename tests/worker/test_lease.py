@@ -144,6 +144,41 @@ async def test_the_lease_is_trusted_from_when_the_renewal_was_sent(
     assert own_parts.lease.trust_left <= 0.72
 
 
+async def test_another_connection_may_prolong_it_and_publishes_nothing(
+    own_parts: Parts, onlooker: Redis
+) -> None:
+    lease, keys = own_parts.lease, own_parts.keys
+    before = lease.trust_left
+    await anyio.sleep(0.3)
+    await lease.prolong(onlooker)
+    assert lease.trust_left > before - 0.2
+    assert await onlooker.pttl(keys.lease) > 700
+    assert not await onlooker.exists(keys.health, keys.events)
+
+
+async def test_a_prolonged_lease_is_trusted_from_when_it_was_asked_for(
+    own_parts: Parts, onlooker: Redis
+) -> None:
+    client: Any = onlooker  # redis-py types this command incompletely
+    await client.execute_command("CLIENT", "PAUSE", "300", "ALL")
+    await own_parts.lease.prolong(onlooker)
+    assert own_parts.lease.trust_left <= 0.72
+
+
+async def test_trust_lasts_as_long_as_the_later_of_two_renewals(
+    own_parts: Parts, onlooker: Redis
+) -> None:
+    """An answer that comes late takes nothing away from one that was asked for after it."""
+    lease = own_parts.lease
+    await lease.heartbeat({}, 6.0, [])
+    await anyio.sleep(0.2)
+    await lease.prolong(onlooker)
+    assert lease.trust_left > 0.85
+    await anyio.sleep(0.2)
+    await lease.heartbeat({}, 6.0, [])
+    assert lease.trust_left > 0.85
+
+
 async def test_the_servers_time_is_learned_on_the_way(leases: Leases, redis: Redis) -> None:
     clock = ServerClock()
     lease = Lease(redis, Keys("clock-of-the-test"), clock, worker_id="worker", ttl=5.0)
@@ -165,6 +200,15 @@ async def test_who_lost_it_can_publish_nothing(leases: Leases, redis: Redis, key
     with pytest.raises(LeaseLostError):
         await paused.heartbeat({"status": "ok"}, 6.0, [b"{}"])
     assert not await redis.exists(keys.health, keys.events)
+
+
+async def test_who_lost_it_prolongs_nobody_elses(leases: Leases, redis: Redis, keys: Keys) -> None:
+    paused = leases("paused")
+    await paused.acquire(never)
+    await redis.set(keys.lease, "heir:nonce:2", px=1_000)
+    with pytest.raises(LeaseLostError):
+        await paused.prolong(redis)
+    assert await redis.pttl(keys.lease) <= 1_000
 
 
 async def test_who_lost_it_can_write_nothing_and_the_attempt_is_counted(

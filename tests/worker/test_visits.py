@@ -13,6 +13,7 @@ from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import Outcome
 from mt5relay_shared.messages import OkReply
 from mt5relay_shared.records import AccountInfo
+from mt5relay_worker.governor import GovernorPolicy
 from mt5relay_worker.lease import LeaseLostError
 from mt5relay_worker.terminal.protocol import ReadResult, Visit
 
@@ -557,3 +558,49 @@ async def test_a_caller_in_a_hurry_does_not_cut_a_login_short(
         await parts.answer(one)
     (visit,) = (one for one in terminal.commands if isinstance(one, Visit))
     assert visit.timeout_ms == 9_000
+
+
+# The login governor
+
+
+async def test_the_governor_delays_a_login_and_drops_nobody(
+    parts: Parts, terminal: FakeTerminal, alice: AccountId, bob: AccountId
+) -> None:
+    parts.governor.policy = GovernorPolicy(per_minute=120, burst=1)
+    ids = [await parts.ask(account) for account in (alice, bob)]
+    async with parts.visiting():
+        replies = [await parts.answer(one) for one in ids]
+    assert replies[1].as_of_ms - replies[0].as_of_ms >= 490
+    assert parts.visits.tally.logins_delayed == 1
+    assert parts.shadow.late_ms < 400
+    assert parts.logins.of_last_hour(parts.clock.now_ms()) == {alice: 1, bob: 1}
+
+
+async def test_while_the_governor_holds_one_back_those_it_allows_are_served(
+    parts: Parts, terminal: FakeTerminal, alice: AccountId, bob: AccountId
+) -> None:
+    elsewhere = await parts.enrol(AccountId(9, "Other-Broker"))
+    parts.governor.policy = GovernorPolicy(per_minute=60, burst=1)
+    ids = [await parts.ask(account) for account in (alice, bob, elsewhere)]
+    async with parts.visiting():
+        for one in ids:
+            await parts.answer(one)
+    assert terminal.visits[:3] == [alice, elsewhere, bob]
+
+
+# Joining a read that is under way
+
+
+async def test_who_allows_some_age_joins_a_read_that_has_begun(
+    parts: Parts, terminal: FakeTerminal, alice: AccountId, gate: Callable[[], Gate]
+) -> None:
+    terminal.at_read = gate()
+    first = await parts.ask(alice)
+    async with parts.visiting():
+        await terminal.at_read.reached.wait()
+        await anyio.sleep(0.01)  # the clock of arrivals tells milliseconds apart
+        joining = await parts.ask(alice, max_age_ms=10_000)
+        terminal.at_read.opened.set()
+        replies = [await parts.answer(one) for one in (first, joining)]
+    assert replies[0].as_of_ms == replies[1].as_of_ms
+    assert terminal.visits == [alice]

@@ -36,6 +36,11 @@ class Waiting:
     def account(self) -> AccountId:
         return self.question.account
 
+    def accepts(self, read_began_ms: int, now_ms: int) -> bool:
+        """Whether a read that was planned for others is young enough now: it began after this
+        arrived, or is not older than `max_age` allows."""
+        return read_began_ms >= min(self.admitted_ms, now_ms - self.request.max_age_ms)
+
     @property
     def is_in_snapshot(self) -> bool:
         """Whether the one full read of a visit answers it."""

@@ -16,6 +16,7 @@ from mt5relay_shared.logs import configure_logs, get_logger
 from mt5relay_shared.settings import load_settings_or_exit
 from mt5relay_worker.credentials import write_private_key
 from mt5relay_worker.lease import LeaseLostError
+from mt5relay_worker.lease_keeper import LeaseKeeper
 from mt5relay_worker.settings import WorkerSettings
 from mt5relay_worker.signals import stop_on_end_of_input, stop_on_signals
 from mt5relay_worker.terminal.process import TerminalProcess
@@ -34,7 +35,8 @@ def run(*, stop_on_eof: Annotated[bool, Parameter(negative=())] = False) -> int:
     """Work until stopped by Ctrl-C, SIGTERM, or with --stop-on-eof the end of standard input.
 
     Settings come from the environment or `.env`; `.env.example` lists them. Exit status: 0 after a
-    graceful stop, 75 when another worker took over, 78 for wrong settings.
+    graceful stop, 70 for a defect or when the worker stood still for longer than MT5_STALL_LIMIT,
+    75 when another worker took over, 78 for wrong settings.
     """
     settings = load_settings_or_exit(WorkerSettings)
     configure_logs(settings.log_format, settings.log_level)
@@ -50,7 +52,8 @@ def run(*, stop_on_eof: Annotated[bool, Parameter(negative=())] = False) -> int:
 
 
 async def _run(settings: WorkerSettings, *, stop_on_eof: bool) -> None:
-    worker = Worker(settings, TerminalProcess(start_limit=settings.start_limit))
+    terminal = TerminalProcess(start_limit=settings.start_limit)
+    worker = Worker(settings, terminal, keeper=LeaseKeeper)
     if stop_on_eof:
         stop_on_end_of_input(worker.stop)
     with stop_on_signals(worker.stop):

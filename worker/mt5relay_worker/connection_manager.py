@@ -132,6 +132,7 @@ class MT5ConnectionManager:
         retry: RetryPolicy,
         limits: ConnectionLimits,
         on_start: Callable[[SealingKey], Awaitable[None]] | None = None,
+        on_login: Callable[[AccountId], None] = lambda _: None,
     ) -> None:
         self._terminal = terminal
         self._status = status
@@ -139,6 +140,7 @@ class MT5ConnectionManager:
         self._retry = retry
         self._limits = limits
         self._on_start = on_start
+        self._on_login = on_login  # told of each that was tried
         self._turn = anyio.Lock()  # fair: callers are served in the order in which they came
         self._is_initialized = False
         self._fingerprint = ""  # of the credential that the current account was logged in with
@@ -346,7 +348,13 @@ class MT5ConnectionManager:
         )
         sent_at = anyio.current_time()
         call_limit = self._limits.call - (configured - login_limit)
-        visited = await self._command(command, call_limit, Visited)
+        is_login = not self._is_current(credential)
+        try:
+            visited = await self._command(command, call_limit, Visited)
+            is_login = visited.switched
+        finally:
+            if is_login:
+                self._on_login(credential.account)
         return msgspec.structs.replace(visited, sent_at=sent_at)
 
     async def _used(self, credential: Credential, visited: Visited) -> None:

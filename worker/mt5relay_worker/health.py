@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import anyio
@@ -18,6 +19,7 @@ from mt5relay_worker.breaker import CircuitBreaker
 from mt5relay_worker.connection_manager import MT5ConnectionManager, ProbeReport
 from mt5relay_worker.costs import Costs
 from mt5relay_worker.event_log import EventLog
+from mt5relay_worker.governor import LoginCounts, LoginGovernor
 from mt5relay_worker.lease import Lease, LeaseLostError
 from mt5relay_worker.replies import Replies
 from mt5relay_worker.schedule import turns
@@ -29,6 +31,7 @@ from mt5relay_worker.visits import Visits
 log = get_logger("health")
 
 HEARTBEATS_UNTIL_EXPIRY = 3
+LOGINS_INTERVAL = 20.0  # seconds between two times that each account's logins are published
 
 
 @dataclass(slots=True)
@@ -52,6 +55,8 @@ class HealthSources:
     manager: MT5ConnectionManager
     backlog: Backlog
     costs: Costs
+    governor: LoginGovernor
+    logins: LoginCounts
     shadow: ShadowFifo
     visits: Visits
     replies: Replies
@@ -62,7 +67,8 @@ class HealthSources:
 
 def current_turns(known: HealthSources) -> dict[AccountId, Turn]:
     """Who waits now, and until when."""
-    return turns(known.backlog, known.status.current_account, known.costs, known.clock.now_ms())
+    current, now_ms = known.status.current_account, known.clock.now_ms()
+    return turns(known.backlog, current, known.costs, now_ms, known.governor)
 
 
 async def compose_health(known: HealthSources, waiting: dict[AccountId, Turn]) -> Health:
@@ -76,6 +82,8 @@ async def compose_health(known: HealthSources, waiting: dict[AccountId, Turn]) -
     if known.visits.tally.last_success_at > known.probe.at:
         report = _as_visits_show(report)
     retry_at = breaker.retry_at
+    hourly = known.logins.of_last_hour(now_ms)
+    busiest = max(hourly, key=hourly.__getitem__, default=None)
     connected = status.state is ConnectionState.CONNECTED
     return Health(
         status=status_of(status.state, breaker.state),
@@ -112,6 +120,10 @@ async def compose_health(known: HealthSources, waiting: dict[AccountId, Turn]) -
         reconnects=metrics.reconnects,
         logins=metrics.logins,
         logins_saved=max(0, known.shadow.logins - metrics.logins),
+        logins_delayed=known.visits.tally.logins_delayed,
+        logins_last_hour=hourly.total(),
+        busiest_account=None if busiest is None else str(busiest),
+        busiest_account_logins=0 if busiest is None else hourly[busiest],
         visits=known.visits.tally.visits,
         requests_total=known.replies.tally.requests,
         errors_total=known.replies.tally.errors,
@@ -146,7 +158,11 @@ def status_of(state: ConnectionState, breaker: BreakerState) -> Status:
 
 
 class Heartbeat:
-    """Beats every `interval` seconds, and at once when something changed."""
+    """Beats every `interval` seconds, and at once when something changed.
+
+    `on_attempt` is called before each beat and after one that failed: while Redis is away, too, the
+    event loop is seen to live.
+    """
 
     def __init__(
         self,
@@ -154,11 +170,14 @@ class Heartbeat:
         events: EventLog,
         *,
         interval: float,
+        on_attempt: Callable[[], None] = lambda: None,
     ) -> None:
         self._known = known
         self._events = events
         self._interval = interval
+        self._on_attempt = on_attempt
         self._queue_is_published = False
+        self._publish_logins_at = 0.0
 
     async def run(self) -> None:
         """Beat until cancelled, which is when nothing of this worker can write any more.
@@ -167,9 +186,11 @@ class Heartbeat:
             LeaseLostError: another worker has the lease, or it could not be renewed in time.
         """
         while True:
+            self._on_attempt()
             try:
                 await self.beat()
             except RedisError as error:
+                self._on_attempt()
                 log.warning("heartbeat.redis_unavailable", error=str(error))
                 if self._known.lease.trust_left <= 0:
                     raise LeaseLostError("the lease could not be renewed in time") from error
@@ -190,3 +211,7 @@ class Heartbeat:
         if waiting or self._queue_is_published:
             await self._known.lease.publish_queue(waiting, expiry)
             self._queue_is_published = bool(waiting)
+        if anyio.current_time() >= self._publish_logins_at:
+            self._publish_logins_at = anyio.current_time() + LOGINS_INTERVAL
+            logins = self._known.logins.of_last_hour(self._known.clock.now_ms())
+            await self._known.lease.publish_logins(logins, 3 * LOGINS_INTERVAL)

@@ -25,7 +25,7 @@ from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.logs import get_logger
 from mt5relay_shared.operator import Turn
-from mt5relay_shared.scripts import ACQUIRE, QUEUE, RELEASE, RENEW, Argument, Script
+from mt5relay_shared.scripts import ACQUIRE, PUBLISH, RELEASE, RENEW, Argument, Script
 from mt5relay_worker.server_clock import ServerClock
 
 log = get_logger("lease")
@@ -74,11 +74,17 @@ class Lease:
         self._ttl = ttl
         self._nonce = secrets.token_hex(8)
         self._trusted_until = 0.0
+        self._prolonged_until = 0.0  # by another thread
         self._taken_at = 0.0
 
     @property
     def fence(self) -> int:
         return int(self.value.rpartition(":")[2])
+
+    @property
+    def ttl(self) -> float:
+        """Seconds that a renewal is good for."""
+        return self._ttl
 
     @property
     def held_for(self) -> float:
@@ -88,7 +94,7 @@ class Lease:
     @property
     def trust_left(self) -> float:
         """Seconds for which nobody else can have the lease; negative when over."""
-        return self._trusted_until - anyio.current_time()
+        return max(self._trusted_until, self._prolonged_until) - anyio.current_time()
 
     async def acquire(self, is_stopping: Callable[[], bool]) -> Takeover | None:
         """Wait until the lease is free and take it; None when the process is to stop first."""
@@ -138,8 +144,16 @@ class Lease:
         """
         began = anyio.current_time()
         fields = [text for pair in health.items() for text in pair]
-        now, word = await RENEW.run(
-            self._redis,
+        now, word = await self._renew(self._redis, health_ttl, events, fields)
+        if _text(word) == "FENCED":
+            raise self._lost()
+        self._observe(now, began)
+
+    async def _renew(
+        self, redis: Redis, health_ttl: float, events: Sequence[bytes], fields: Sequence[str]
+    ) -> Any:  # noqa: ANN401 - the script's answer
+        return await RENEW.run(
+            redis,
             [self._keys.lease, self._keys.health, self._keys.events],
             [
                 self.value,
@@ -151,19 +165,36 @@ class Lease:
                 *fields,
             ],
         )
+
+    async def prolong(self, redis: Redis) -> None:
+        """Prolong the lease over another connection and say nothing else.
+
+        For one thread beside the event loop's. That is safe because each of the two replaces a
+        number of its own, in one step, and the rest of what both read stays as it was acquired.
+
+        Raises:
+            LeaseLostError: another has it.
+            redis.exceptions.RedisError: Redis could not be asked.
+        """
+        began = anyio.current_time()
+        _, word = await self._renew(redis, health_ttl=0.0, events=(), fields=())
         if _text(word) == "FENCED":
-            raise self._lost()
-        self._observe(now, began)
+            raise LeaseLostError("another worker holds the lease")
+        self._prolonged_until = began + self._ttl
 
     async def publish_queue(self, turns: Mapping[AccountId, Turn], expiry: float) -> None:
-        """Say who waits; sent once only, for the next heartbeat says it anew."""
-        fields = [
-            text for who, turn in turns.items() for text in (str(who), msgspec.json.encode(turn))
-        ]
-        answer = await QUEUE.run(
-            self._redis,
-            [self._keys.lease, self._keys.queue],
-            [self.value, round(expiry * 1000), *fields],
+        """Say who waits; like the logins sent once only, for a later heartbeat says it anew."""
+        encoded = {account: msgspec.json.encode(turn) for account, turn in turns.items()}
+        await self._publish(self._keys.queue, encoded, expiry)
+
+    async def publish_logins(self, counts: Mapping[AccountId, int], expiry: float) -> None:
+        """Say how often each account was logged in to."""
+        await self._publish(self._keys.logins, counts, expiry)
+
+    async def _publish(self, key: str, fields: Mapping[AccountId, Argument], expiry: float) -> None:
+        pairs = [part for account, value in fields.items() for part in (str(account), value)]
+        answer = await PUBLISH.run(
+            self._redis, [self._keys.lease, key], [self.value, round(expiry * 1000), *pairs]
         )
         if _text(answer[0]) == "FENCED":
             raise self._lost()

@@ -6,6 +6,9 @@ later than under strict FIFO. Two rules keep it so at the edges: what a visit re
 question whose turn it is may push nobody past their strict-FIFO finish by more than `epsilon`,
 neither those it bypasses nor those it answers at its own, later end; and when nobody waits,
 the terminal follows the newest arrival, because strict FIFO would have paid for that login already.
+
+The login governor stands above that: while it holds the oldest waiter's login back, those are
+served, in turn, whose visit it allows. Strict FIFO would have to wait for it as well.
 """
 
 from __future__ import annotations
@@ -20,9 +23,11 @@ from mt5relay_shared.messages import Question
 from mt5relay_shared.operator import Turn
 from mt5relay_worker.backlog import Backlog, Waiting
 from mt5relay_worker.costs import Costs
+from mt5relay_worker.governor import GovernorPolicy, LoginGovernor
 
 EPSILON_MS = 25.0
 MAX_READS = 256  # of one visit: bounds the message and the time until others are looked at again
+UNGOVERNED = LoginGovernor(GovernorPolicy())  # allows every login at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +55,43 @@ class Follow:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do until something arrives."""
+    """Nothing to do until something arrives, or until the governor allows the next login."""
+
+    until_ms: float | None = None
 
 
 Step = Visit | Follow | Wait
 
 
-def next_step(backlog: Backlog, current: AccountId | None, costs: Costs, now_ms: float) -> Step:
+def next_step(
+    backlog: Backlog,
+    current: AccountId | None,
+    costs: Costs,
+    now_ms: float,
+    governor: LoginGovernor = UNGOVERNED,
+) -> Step:
     """Decide. `current` is the account the terminal is known to be logged in to, if any."""
     oldest = backlog.oldest()
-    if oldest is not None:
+    if oldest is None:
+        return _while_nobody_waits(backlog.newest_account, current, now_ms, governor)
+    if governor.allows_at_ms(oldest.account, current) <= now_ms:
         return plan_visit(backlog, oldest.account, current, costs, now_ms)
-    if backlog.newest_account not in (None, current):
-        return Follow(backlog.newest_account)
-    return Wait()
+    allowed_ms = {
+        one.account: governor.allows_at_ms(one.account, current) for one in _in_turn(backlog)
+    }
+    for account, at_ms in allowed_ms.items():
+        if at_ms <= now_ms:
+            return plan_visit(backlog, account, current, costs, now_ms)
+    return Wait(min(allowed_ms.values()))
+
+
+def _while_nobody_waits(
+    newest: AccountId | None, current: AccountId | None, now_ms: float, governor: LoginGovernor
+) -> Step:
+    if newest is None or newest == current:
+        return Wait()
+    allowed_ms = governor.allows_follow_at_ms(newest, current)
+    return Follow(newest) if allowed_ms <= now_ms else Wait(allowed_ms)
 
 
 def plan_visit(
@@ -134,22 +162,53 @@ def _choose_reads(
     return chosen
 
 
+class _Course:
+    """Where the terminal will probably be from now on, visit by visit."""
+
+    def __init__(
+        self, current: AccountId | None, costs: Costs, now_ms: float, governor: LoginGovernor
+    ) -> None:
+        self._current = current
+        self._costs = costs
+        self._at_ms = now_ms
+        self._governor = governor.forecast()
+
+    def starts_ms(self, account: AccountId) -> float:
+        """When the next visit could begin, if it were to this account."""
+        return max(self._at_ms, self._governor.allows_at_ms(account, self._current))
+
+    def visit(self, account: AccountId) -> float:
+        """Make that visit; returns when it ends."""
+        self._at_ms = self.starts_ms(account)
+        if account != self._current:
+            self._governor.logged_in(account, self._at_ms)
+            self._at_ms += self._costs.switch_ms(account)
+            self._current = account
+        self._at_ms += self._costs.snapshot_ms()
+        return self._at_ms
+
+
 def turns(
-    backlog: Backlog, current: AccountId | None, costs: Costs, now_ms: float
+    backlog: Backlog,
+    current: AccountId | None,
+    costs: Costs,
+    now_ms: float,
+    governor: LoginGovernor = UNGOVERNED,
 ) -> dict[AccountId, Turn]:
     """When each account that somebody waits for will probably have been served, in that order.
 
     The wait is bounded by the switches and reads of the *distinct* accounts ahead, whatever the
-    number of requests; riders are answered sooner.
+    number of requests, and by the login governor; riders are answered sooner.
     """
-    found: dict[AccountId, Turn] = {}
-    by_ms = now_ms
-    for oldest in _in_turn(backlog):
-        account = oldest.account
-        by_ms += _visit_ms(account, current, costs)
-        waiting = len(backlog.waiting_for(account))
-        found[account] = Turn(waiting, oldest.arrived_ms, round(by_ms))
-    return found
+    course = _Course(current, costs, now_ms, governor)
+    return {
+        oldest.account: Turn(
+            len(backlog.waiting_for(oldest.account)),
+            oldest.arrived_ms,
+            round(course.visit(oldest.account)),
+        )
+        for oldest in _in_turn(backlog)
+    }
 
 
 class Line:
@@ -159,29 +218,29 @@ class Line:
     """
 
     def __init__(
-        self, backlog: Backlog, current: AccountId | None, costs: Costs, now_ms: float
+        self,
+        backlog: Backlog,
+        current: AccountId | None,
+        costs: Costs,
+        now_ms: float,
+        governor: LoginGovernor = UNGOVERNED,
     ) -> None:
-        self._current = current
-        self._costs = costs
+        self._course = _Course(current, costs, now_ms, governor)
         self._starts_ms: dict[AccountId, float] = {}
-        self._end_ms = now_ms
         for oldest in _in_turn(backlog):
             self.join(oldest.account)
 
     def starts_ms(self, account: AccountId) -> float:
         """When the visit that serves a newcomer of this account will probably begin."""
-        return self._starts_ms.get(account, self._end_ms)
+        if account in self._starts_ms:
+            return self._starts_ms[account]
+        return self._course.starts_ms(account)
 
     def join(self, account: AccountId) -> None:
         if account not in self._starts_ms:
-            self._starts_ms[account] = self._end_ms
-            self._end_ms += _visit_ms(account, self._current, self._costs)
+            self._starts_ms[account] = self._course.starts_ms(account)
+            self._course.visit(account)
 
 
 def _in_turn(backlog: Backlog) -> list[Waiting]:
     return sorted(backlog.oldest_of_each_account(), key=lambda one: one.order)
-
-
-def _visit_ms(account: AccountId, current: AccountId | None, costs: Costs) -> float:
-    switch_ms = 0 if account == current else costs.switch_ms(account)
-    return switch_ms + costs.snapshot_ms()

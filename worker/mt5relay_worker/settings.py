@@ -115,6 +115,15 @@ class WorkerSettings(RelaySettings):
             le=300,
         ),
     ] = 10.0
+    stall_limit: Annotated[
+        Seconds,
+        _setting(
+            "MT5_STALL_LIMIT",
+            "seconds until a worker that stands still is ended, 1 to 3600; at least MT5_LEASE_TTL",
+            ge=1,
+            le=3600,
+        ),
+    ] = 60.0
     shutdown_grace: Annotated[
         Seconds,
         _setting("MT5_SHUTDOWN_GRACE", "seconds to finish a visit, 0 to 600", ge=0, le=600),
@@ -150,6 +159,26 @@ class WorkerSettings(RelaySettings):
             le=604_800,
         ),
     ] = 3600.0
+
+    login_rate: Annotated[
+        float,
+        _setting(
+            "MT5_LOGIN_RATE",
+            "most logins a minute at each server in the long run, 0 to 6000; 0 for no limit",
+            ge=0,
+            le=6000,
+        ),
+    ] = 0.0
+    login_burst: Annotated[
+        int,
+        _setting("MT5_LOGIN_BURST", "logins at once after a quiet time, 1 to 1000", ge=1, le=1000),
+    ] = 20
+    minimum_dwell: Annotated[
+        Seconds,
+        _setting(
+            "MT5_MINIMUM_DWELL", "seconds on an account before it is left, 0 to 600", ge=0, le=600
+        ),
+    ] = 0.0
 
     max_timeout: Annotated[
         Seconds,
@@ -200,6 +229,8 @@ class WorkerSettings(RelaySettings):
             )
         if self.lease_ttl < 3 * self.heartbeat_interval:
             raise ValueError("MT5_LEASE_TTL must be at least three times MT5_HEARTBEAT_INTERVAL")
+        if self.stall_limit < self.lease_ttl:
+            raise ValueError("MT5_STALL_LIMIT must not be below MT5_LEASE_TTL")
         if self.breaker_longest_pause < self.breaker_pause:
             raise ValueError("MT5_BREAKER_LONGEST_PAUSE must not be below MT5_BREAKER_PAUSE")
         if self.lockout_longest_cooldown < self.lockout_cooldown:

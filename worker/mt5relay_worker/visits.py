@@ -27,9 +27,10 @@ from mt5relay_worker.breaker import CircuitBreaker
 from mt5relay_worker.connection_manager import Credential, MT5ConnectionManager
 from mt5relay_worker.costs import Costs
 from mt5relay_worker.fallback import Fallback
+from mt5relay_worker.governor import LoginGovernor
 from mt5relay_worker.lockout import Lockout
 from mt5relay_worker.replies import Answered, Replies
-from mt5relay_worker.schedule import Follow, Visit, Wait, next_step
+from mt5relay_worker.schedule import Follow, Step, Visit, Wait, next_step
 from mt5relay_worker.server_clock import ServerClock
 from mt5relay_worker.shadow_fifo import ShadowFifo
 from mt5relay_worker.state import ConnectionStatus
@@ -48,6 +49,7 @@ class VisitTally:
     """Counters since the start, and when work last flowed (loop seconds)."""
 
     visits: int = 0
+    logins_delayed: int = 0  # how often the governor held up who waited
     last_success_at: float = float("-inf")
     last_good: Credential | None = None
     untrusted_in_a_row: set[AccountId] = field(default_factory=set[AccountId])
@@ -70,6 +72,7 @@ class Visits:
         status: ConnectionStatus,
         breaker: CircuitBreaker,
         lockout: Lockout,
+        governor: LoginGovernor,
         replies: Replies,
         fallback: Fallback,
         clock: ServerClock,
@@ -83,6 +86,7 @@ class Visits:
         self._status = status
         self._breaker = breaker
         self._lockout = lockout
+        self._governor = governor
         self._replies = replies
         self._fallback = fallback
         self._clock = clock
@@ -102,16 +106,26 @@ class Visits:
                 await self._refuse_everybody()
                 await self._wake.wait()
                 continue
-            match next_step(
-                self._backlog, self._status.current_account, self._costs, self._clock.now_ms()
-            ):
-                case Wait():
-                    await self._wake.wait()
+            match self._next_step():
+                case Wait(until_ms):
+                    await self._wait(until_ms)
                 case Follow(account):
                     await self._follow(account)
                 case Visit() as visit:
                     with bound_contextvars(account=str(visit.account), requests=_named(visit)):
                         await self._make(visit)
+
+    def _next_step(self) -> Step:
+        current, now_ms = self._status.current_account, self._clock.now_ms()
+        return next_step(self._backlog, current, self._costs, now_ms, self._governor)
+
+    async def _wait(self, until_ms: float | None) -> None:
+        if until_ms is None:
+            await self._wake.wait()
+            return
+        self.tally.logins_delayed += len(self._backlog) > 0
+        with anyio.move_on_after((until_ms - self._clock.now_ms()) / 1000):
+            await self._wake.wait()
 
     async def _refuse_everybody(self) -> None:
         """While the breaker is open nobody keeps a place in the line."""
@@ -151,6 +165,7 @@ class Visits:
         if cooldown > 0:
             await self._fail(self._backlog.waiting_for(visit.account), _locked_out(cooldown, visit))
             return
+        self._shadow.stall(self._governor.allows_at_ms(visit.account, self._status.current_account))
         reads = _reads_of(visit)
         began = self._clock.now_ms()
         visited = await self._attempt(credential, reads, self._limit_of(visit))
@@ -239,11 +254,11 @@ class Visits:
         results = dict(zip(_keys_of(visit), visited.results, strict=True))
         for operation, result in zip(_operations_of(visit), visited.results, strict=True):
             self._costs.observe_read(operation, result.took_ms)
-        planned = {one.entry for one in visit.serves}
+        planned, now_ms = {one.entry for one in visit.serves}, self._clock.now_ms()
         served = [
             one
             for one in self._backlog.waiting_for(visit.account)
-            if one.entry in planned or (visit.answers(one) and one.admitted_ms <= read_began_ms)
+            if one.entry in planned or (visit.answers(one) and one.accepts(read_began_ms, now_ms))
         ]
         answers: list[Answered] = []
         failures: list[tuple[Waiting, MT5Error]] = []

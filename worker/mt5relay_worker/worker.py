@@ -6,7 +6,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.logs import get_logger
 from mt5relay_shared.redis_client import Connect, connect
@@ -30,10 +31,12 @@ from mt5relay_worker.costs import Costs
 from mt5relay_worker.event_log import EventLog
 from mt5relay_worker.expiry import Expiry
 from mt5relay_worker.fallback import Fallback
+from mt5relay_worker.governor import GovernorPolicy, LoginCounts, LoginGovernor
 from mt5relay_worker.health import HealthSources, Heartbeat, LastProbe
 from mt5relay_worker.health_check import HealthCheck
 from mt5relay_worker.intake import Intake
 from mt5relay_worker.lease import Lease, LeaseLostError, Takeover
+from mt5relay_worker.lease_keeper import CLIENT_NAME, LeaseKeeper
 from mt5relay_worker.lockout import Lockout, LockoutPolicy
 from mt5relay_worker.replies import Replies
 from mt5relay_worker.retry import RetryPolicy
@@ -59,6 +62,7 @@ class _Agents:
     """Everything that runs while the lease is held."""
 
     manager: MT5ConnectionManager
+    keeper: LeaseKeeper | None
     heartbeat: Heartbeat
     intake: Intake
     visits: Visits
@@ -69,19 +73,29 @@ class _Agents:
 class Worker:
     """Drains one terminal's stream until told to stop, or until it may no longer.
 
-    Order of starting: the lease first, for nothing may be written without it; the heartbeat, so
-    that it is kept; the recovery of what an earlier worker left; then everything else.
+    Order of starting: the lease first, for nothing may be written without it; the heartbeat and the
+    lease's keeper, so that it is kept; the recovery of what an earlier worker left; then everything
+    else.
     Order of stopping: no new visit is begun, the one under way is finished, the terminal process
-    ends, and the lease is given back last, when nothing of this worker can write any more. What
-    still waits stays in the stream for the next worker.
+    ends, the lease is prolonged no more, and it is given back last, when nothing of this worker can
+    write. What still waits stays in the stream for the next worker.
+
+    Without a `keeper` there is no thread, and the lease lasts as long as the event loop is prompt:
+    for virtual time.
     """
 
     def __init__(
-        self, settings: WorkerSettings, terminal: Terminal, *, connect: Connect = connect
+        self,
+        settings: WorkerSettings,
+        terminal: Terminal,
+        *,
+        connect: Connect = connect,
+        keeper: type[LeaseKeeper] | None = None,
     ) -> None:
         self._settings = settings
         self._terminal = terminal
         self._connect = connect
+        self._keeper_class = keeper
         self._keys: Keys = settings.keys
         self._clock = ServerClock()
         self._stop_requested = anyio.Event()
@@ -116,18 +130,23 @@ class Worker:
 
     @asynccontextmanager
     async def _client(self, name: str) -> AsyncGenerator[Redis]:
-        url = self._settings.redis_url.get_secret_value()
-        client = self._connect(url, client_name=f"mt5relay-{name}", tag=self._keys.tag)
+        client = self._make_client(name)
         try:
             yield client
         finally:
             await client.aclose()
+
+    def _make_client(self, name: str) -> Redis:
+        url = self._settings.redis_url.get_secret_value()
+        return self._connect(url, client_name=f"mt5relay-{name}", tag=self._keys.tag)
 
     async def _work(self, redis: Redis, blocking: Redis, lease: Lease, takeover: Takeover) -> None:
         agents = self._build(redis, blocking, lease)
         try:
             async with anyio.create_task_group() as keeping_the_lease:
                 keeping_the_lease.start_soon(agents.heartbeat.run)
+                if agents.keeper is not None:
+                    keeping_the_lease.start_soon(agents.keeper.run)
                 await agents.intake.recover(takeover.charged)
                 await self._serve(agents)
                 await agents.manager.shutdown()
@@ -170,7 +189,20 @@ class Worker:
         shadow = ShadowFifo(costs)
         replies = Replies(redis, lease, keys, clock, snapshot_ttl=settings.snapshot_ttl)
         fallback = Fallback(replies, clock)
-        manager = self._manager(lease, status)
+        governor = LoginGovernor(
+            GovernorPolicy(
+                settings.login_rate, settings.login_burst, settings.minimum_dwell * 1000
+            ),
+            jitter=_jitter,
+        )
+        logins = LoginCounts()
+
+        def note_login(account: AccountId) -> None:
+            governor.logged_in(account, clock.now_ms())
+            logins.add(account, clock.now_ms())
+
+        manager = self._manager(lease, status, note_login)
+        keeper = self._keeper(lease)
         visits = Visits(
             backlog=backlog,
             costs=costs,
@@ -181,6 +213,7 @@ class Worker:
             lockout=Lockout(
                 LockoutPolicy(settings.lockout_cooldown, settings.lockout_longest_cooldown)
             ),
+            governor=governor,
             replies=replies,
             fallback=fallback,
             clock=clock,
@@ -193,6 +226,8 @@ class Worker:
             manager=manager,
             backlog=backlog,
             costs=costs,
+            governor=governor,
+            logins=logins,
             shadow=shadow,
             visits=visits,
             replies=replies,
@@ -213,7 +248,7 @@ class Worker:
             """None while nothing is known of what a switch costs here."""
             if not costs.is_learned:
                 return None
-            return Line(backlog, status.current_account, costs, clock.now_ms())
+            return Line(backlog, status.current_account, costs, clock.now_ms(), governor)
 
         admission = Admission(
             backlog,
@@ -231,7 +266,13 @@ class Worker:
 
         return _Agents(
             manager=manager,
-            heartbeat=Heartbeat(known, events, interval=settings.heartbeat_interval),
+            keeper=keeper,
+            heartbeat=Heartbeat(
+                known,
+                events,
+                interval=settings.heartbeat_interval,
+                on_attempt=keeper.note_life if keeper is not None else lambda: None,
+            ),
             intake=Intake(
                 blocking,
                 keys,
@@ -245,7 +286,18 @@ class Worker:
             health_check=health_check,
         )
 
-    def _manager(self, lease: Lease, status: ConnectionStatus) -> MT5ConnectionManager:
+    def _keeper(self, lease: Lease) -> LeaseKeeper | None:
+        if self._keeper_class is None:
+            return None
+        return self._keeper_class(
+            lease,
+            lambda: self._make_client(CLIENT_NAME),
+            stall_limit=self._settings.stall_limit,
+        )
+
+    def _manager(
+        self, lease: Lease, status: ConnectionStatus, note_login: Callable[[AccountId], None]
+    ) -> MT5ConnectionManager:
         settings = self._settings
 
         async def publish_sealing_key(key: SealingKey) -> None:
@@ -265,6 +317,7 @@ class Worker:
                 start=settings.start_limit,
             ),
             on_start=publish_sealing_key,
+            on_login=note_login,
         )
 
 

@@ -17,6 +17,7 @@ from mt5relay_gateway.cli.events import events
 from mt5relay_gateway.cli.exits import FAILURE, INTERRUPTED, OK, UNAVAILABLE, USAGE, CommandError
 from mt5relay_gateway.cli.health import health
 from mt5relay_gateway.cli.output import printable
+from mt5relay_gateway.cli.queue import queue
 from mt5relay_gateway.cli.store import NoStoreError
 from mt5relay_gateway.cli.top import top
 from mt5relay_gateway.settings import GatewaySettings
@@ -35,7 +36,7 @@ app = App(
     print_error=False,
     suppress_keyboard_interrupt=False,
 )
-for command in (ask, health, top, events, demo):
+for command in (ask, health, top, queue, events, demo):
     app.command(command)
 for group in (accounts.app, terminals.app, breaker.app, dead.app):
     app.command(group)
