@@ -26,7 +26,14 @@ def test_an_unknown_account_is_expected_to_cost_what_its_server_does() -> None:
     costs = Costs()
     costs.observe_switch(KNOWN, 700)
     assert costs.switch_ms(KNOWN) == costs.switch_ms(SAME_SERVER) == 700
-    assert costs.switch_ms(ELSEWHERE) == DEFAULT_SWITCH_MS
+
+
+def test_an_unknown_server_is_expected_to_cost_what_the_others_do() -> None:
+    costs = Costs()
+    assert not costs.is_learned
+    costs.observe_switch(KNOWN, 700)
+    assert costs.is_learned
+    assert costs.switch_ms(ELSEWHERE) == 700
 
 
 def test_accounts_of_one_server_are_told_apart_once_known() -> None:
