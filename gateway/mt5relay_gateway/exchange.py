@@ -7,7 +7,7 @@ import asyncio
 from mt5relay_gateway.batch import CommandBatch, answered_within
 from mt5relay_gateway.inbox import Inbox
 from mt5relay_gateway.submitter import Stored, Submitter
-from mt5relay_shared.errors import DeadlineExceededError
+from mt5relay_shared.errors import DeadlineExceededError, MT5StateError
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.messages import Reply, Request, decode_reply
 
@@ -27,7 +27,7 @@ class Exchange:
     async def ask(self, request: Request, deadline: float) -> Reply:
         """Return the reply, which may be an error. `deadline` is by the event loop's clock.
 
-        Cancelled, it tells the worker that nobody waits here any more.
+        Cancelled or closed, it tells the worker that nobody waits here any more.
 
         Raises:
             DeadlineExceededError: there is none.
@@ -38,7 +38,7 @@ class Exchange:
                 return decode_reply(await self._reply(request, deadline))
         except TimeoutError:
             return await self._last_look(request)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, MT5StateError):  # the caller has gone, or the client closes
             if not self._inbox.expects(request.id):  # another caller may share it
                 self._submitter.withdraw(request)
             raise
