@@ -122,14 +122,21 @@ class Submitter:
             )
 
     async def _submit_until(self, request: Request, deadline: float) -> Submission:
-        clock = asyncio.get_running_loop().time
+        """Where Redis was away the worker may still be coming back, so `NO_WORKER` is not final."""
+        clock, was_away = asyncio.get_running_loop().time, False
         fingerprint = request.fingerprint()
         for pause in pauses():
+            is_last = clock() + pause >= deadline
             try:
-                return await self._submit_once(request, fingerprint)
+                submission = await self._submit_once(request, fingerprint)
             except RedisInterruptedError:
-                if clock() + pause >= deadline:
+                was_away = True
+                if is_last:
                     raise
+            else:
+                is_final = submission != Refused("NO_WORKER", None)
+                if is_final or is_last or not was_away:
+                    return submission
             await asyncio.sleep(pause)
             request = _with_time_left(request, deadline - clock())
         raise AssertionError("pauses never end")

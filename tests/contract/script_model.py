@@ -99,10 +99,10 @@ class Model:
         if request_id in self.replies:
             return ("stored", self.replies[request_id])
         if marker.entry is None:
-            if not self.queued:
-                self.shares.clear()
             if (code := self._refusal(gateway, limit)) is not None:
                 return ("refused", code)
+            if not self.queued:
+                self.shares.clear()
             marker.entry, marker.fingerprint = self.add(), fingerprint
             marker.dropped = None
             self.markers[request_id] = marker
@@ -124,7 +124,8 @@ class Model:
             return "NO_WORKER"
         if health.get("breaker") == "OPEN":
             return "CIRCUIT_OPEN"
-        if limit and self.shares.get(gateway, 0) >= 8 * (limit - len(self.queued)):
+        own = self.shares.get(gateway, 0) if self.queued else 0
+        if limit and own >= 8 * (limit - len(self.queued)):
             return "QUEUE_FULL"
         if self.queued and int(health.get("estimated_wait_ms", 0)) > 10_000:
             return "TOO_LATE"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from mt5relay_gateway import AccountClient, RedisUnavailableError
+from mt5relay_gateway import AccountClient, NoWorkerError, RedisUnavailableError
 from mt5relay_gateway.cli.store import StoreServer, running_server
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.redis_client import connect
@@ -102,6 +102,32 @@ async def test_a_request_made_while_redis_is_down_is_queued_when_it_is_back(
         async with worker_at(durable_server.url, keys) as worker:
             assert (await asking).data[0].ticket == 25115284
         assert 0 < worker.requests[0].timeout_ms < 20_000  # it promises only the time left
+
+
+async def test_after_an_outage_the_worker_is_given_time_to_come_back(
+    durable_server: StoreServer, keys: Keys, worker_at: WorkerAt
+) -> None:
+    async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
+        durable_server.kill()
+        asking = asyncio.create_task(client.positions(ACCOUNT, timeout=20))
+        await asyncio.sleep(0.1)
+        durable_server.start()  # without anybody's lease
+        await asyncio.sleep(1)
+        assert not asking.done()
+        async with worker_at(durable_server.url, keys):
+            assert (await asking).data[0].ticket == 25115284
+
+
+async def test_after_an_outage_a_worker_that_stays_away_is_reported_at_the_deadline(
+    durable_server: StoreServer, keys: Keys
+) -> None:
+    async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
+        durable_server.kill()
+        asking = asyncio.create_task(client.positions(ACCOUNT, timeout=3))
+        await asyncio.sleep(0.1)
+        durable_server.start()
+        with pytest.raises(NoWorkerError):
+            await asking
 
 
 async def test_a_queued_request_is_answered_although_redis_was_restarted(

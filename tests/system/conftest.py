@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from mt5relay_shared.keys import Keys
 from mt5relay_shared.redis_client import connect
 from mt5relay_shared.sealing import decode_sealing_key, seal
 from mt5relay_shared.secret import Secret
+from mt5relay_worker.credentials import write_private_key
 
 START_LIMIT = 20.0  # seconds until a started process must be useful
 
@@ -105,8 +107,9 @@ class System:
         replacement.write_text(json.dumps({"scale": 0, **faults}))
         replacement.replace(self.faults_file)
 
-    def start_worker(self, **settings: str) -> WorkerProcess:
-        environment = {
+    def settings(self, **changed: str) -> dict[str, str]:
+        """A worker's environment."""
+        return {
             **FAST,
             "REDIS_URL": self.url,
             "MT5_TERMINAL_ID": self.keys.terminal,
@@ -115,29 +118,22 @@ class System:
             "MT5_SIMULATOR_BOOK": str(self.directory / "book.json"),
             "MT5_SIMULATOR_FAULTS": str(self.faults_file),
             "MT5_PRIVATE_KEY_FILE": str(self.directory / "worker.key"),
-            **settings,
+            **changed,
         }
+
+    def start_worker(self, **settings: str) -> WorkerProcess:
+        environment = self.settings(**settings)
         worker = WorkerProcess(environment, self.directory / f"worker-{len(self.workers)}.log")
         self.workers.append(worker)
         return worker.start()
 
     @contextlib.asynccontextmanager
-    async def supervised(self) -> AsyncGenerator[list[int]]:
-        """Start a worker whenever the last one has ended, as a service manager would.
-
-        Yields the exit statuses so far.
-        """
-        statuses: list[int] = []
-
-        async def keep_one_running() -> None:
-            while True:
-                await exited(self.workers[-1])
-                statuses.append(self.workers[-1].wait())
-                self.start_worker()
-
+    async def supervised(self, **settings: str) -> AsyncGenerator[Supervisor]:
+        """Start a worker whenever the last one has ended, as a service manager would."""
+        supervisor = Supervisor(self, settings)
         async with anyio.create_task_group() as supervising:
-            supervising.start_soon(keep_one_running)
-            yield statuses
+            supervising.start_soon(supervisor.run)
+            yield supervisor
             supervising.cancel_scope.cancel()
 
     async def start(self, **settings: str) -> WorkerProcess:
@@ -182,6 +178,33 @@ class System:
 
     def client(self, **options: Any) -> AccountClient:
         return AccountClient(self.url, terminal=self.keys.terminal, **options)
+
+
+class Supervisor:
+    """Keeps one worker running; `statuses` are the exit statuses of those that have ended."""
+
+    def __init__(self, system: System, settings: dict[str, str]) -> None:
+        self.statuses: list[int] = []
+        self._system = system
+        self._settings = settings
+        self._may_start = asyncio.Event()
+        self._may_start.set()
+
+    async def run(self) -> None:
+        while True:
+            await exited(self._system.workers[-1])
+            self.statuses.append(self._system.workers[-1].wait())
+            await self._may_start.wait()
+            self._system.start_worker(**self._settings)
+
+    @contextlib.contextmanager
+    def held(self) -> Generator[None]:
+        """Start none in here, so that a test can look at what is left without a worker."""
+        self._may_start.clear()
+        try:
+            yield
+        finally:
+            self._may_start.set()
 
 
 async def exited(worker: WorkerProcess) -> None:
@@ -238,8 +261,7 @@ async def prepared_system(url: str, keys: Keys, directory: Path) -> AsyncGenerat
         AccountId(700_001 + index, ("Alpha-Demo", "Beta-Live")[index % 2]) for index in range(10)
     ]
     write_book(directory / "book.json", accounts)
-    keygen = [sys.executable, "-m", "mt5relay_worker", "keygen"]
-    await anyio.run_process([*keygen, "--out", str(directory / "worker.key")])
+    write_private_key(directory / "worker.key")
     redis = connect(url, client_name="system-test")
     system = System(url, directory, keys, redis, accounts)
     system.set_faults()

@@ -84,6 +84,7 @@ def test_a_value_out_of_bounds_is_named_with_what_it_should_be(
     [
         ({"MT5_TERMINAL": "metatrader5"}, "MT5_TERMINAL_PATH is missing"),
         ({"MT5_LEASE_TTL": "5.9"}, "at least three times MT5_HEARTBEAT_INTERVAL"),
+        ({"MT5_STALL_LIMIT": "9"}, "MT5_STALL_LIMIT must not be below MT5_LEASE_TTL"),
         ({"MT5_BREAKER_LONGEST_PAUSE": "29"}, "must not be below MT5_BREAKER_PAUSE"),
         ({"MT5_LOCKOUT_LONGEST_COOLDOWN": "59"}, "must not be below MT5_LOCKOUT_COOLDOWN"),
         ({"MT5_CALL_LIMIT": "60"}, "must be above MT5_CONNECTION_TIMEOUT"),

@@ -44,6 +44,9 @@ REDIS_TROUBLE = (
 """What passes by itself: nobody there, full, or failing over."""
 
 
+_NO_LONGER_MINE = "the lease is no longer mine: it ran out, was deleted, or another worker has it"
+
+
 class LeaseLostError(Exception):
     """Somebody else works for the terminal now, or might: stop at once and write nothing more."""
 
@@ -179,7 +182,7 @@ class Lease:
         began = anyio.current_time()
         _, word = await self._renew(redis, health_ttl=0.0, events=(), fields=())
         if _text(word) == "FENCED":
-            raise LeaseLostError("another worker holds the lease")
+            raise LeaseLostError(_NO_LONGER_MINE)
         self._prolonged_until = began + self._ttl
 
     async def publish_queue(self, turns: Mapping[AccountId, Turn], expiry: float) -> None:
@@ -243,7 +246,7 @@ class Lease:
 
     def _lost(self) -> LeaseLostError:
         self.fenced_writes += 1
-        return LeaseLostError("another worker holds the lease")
+        return LeaseLostError(_NO_LONGER_MINE)
 
     def __repr__(self) -> str:
         return f"<Lease {self.worker_id} trusted for {self.trust_left:.1f} s>"

@@ -147,7 +147,7 @@ class Worker:
                 keeping_the_lease.start_soon(agents.heartbeat.run)
                 if agents.keeper is not None:
                     keeping_the_lease.start_soon(agents.keeper.run)
-                await agents.intake.recover(takeover.charged)
+                await _recover(agents.intake, takeover)
                 await self._serve(agents)
                 await agents.manager.shutdown()
                 keeping_the_lease.cancel_scope.cancel()
@@ -329,6 +329,14 @@ async def _warn_about_eviction(redis: Any) -> None:  # noqa: ANN401 - redis-py h
         return
     if policy not in (None, "noeviction"):
         log.warning("redis.may_evict", policy=policy, remedy="set maxmemory-policy noeviction")
+
+
+async def _recover(intake: Intake, takeover: Takeover) -> None:
+    """A take-over that Redis interrupts is begun anew, by the next worker."""
+    try:
+        await intake.recover(takeover.charged)
+    except RedisError as error:
+        raise LeaseLostError(f"Redis failed while taking over: {error}") from error
 
 
 def _first(group: BaseExceptionGroup[LeaseLostError]) -> BaseException:

@@ -38,11 +38,8 @@ if marker[1] then
 end
 
 local waiting = redis.call('XLEN', KEYS[1])
-if waiting == 0 then
-  redis.call('DEL', KEYS[7]) -- a miscount ends here
-end
 local limit, own_limit = tonumber(ARGV[6]), tonumber(ARGV[9])
-local own = tonumber(redis.call('HGET', KEYS[7], ARGV[4])) or 0
+local own = waiting > 0 and tonumber(redis.call('HGET', KEYS[7], ARGV[4])) or 0
 local health = redis.call('HMGET', KEYS[5], 'breaker', 'breaker_retry_at_ms', 'estimated_wait_ms')
 local estimate = tonumber(health[3]) or 0
 local turn = redis.call('HGET', KEYS[6], ARGV[8])
@@ -62,12 +59,16 @@ elseif waiting > 0 and estimate > tonumber(ARGV[5]) then
   return {now, 'refused', 'TOO_LATE', estimate}
 end
 
+-- A server out of memory refuses a script's first write alone, so that must be one which adds.
 local entry = redis.call('XADD', KEYS[1], '*', 'request', ARGV[3])
 local arrived = tonumber(string.match(entry, '^%d+'))
 redis.call('HSET', KEYS[2], 'entry', entry, 'fingerprint', ARGV[2],
   'deadline', arrived + tonumber(ARGV[5]))
 redis.call('HDEL', KEYS[2], 'dropped')
 wait_for_reply()
+if waiting == 0 then
+  redis.call('DEL', KEYS[7]) -- a miscount ends with an empty queue
+end
 redis.call('HINCRBY', KEYS[7], ARGV[4], 1)
 redis.call('PEXPIRE', KEYS[7], SHARES_KEPT_MS)
 redis.call('PEXPIRE', KEYS[2], tonumber(ARGV[5]) + tonumber(ARGV[7]))
