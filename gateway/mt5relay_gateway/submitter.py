@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,11 @@ from mt5relay_shared.errors import ERROR_CODES, MT5Error, MT5ValidationError, er
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.logs import get_logger
 from mt5relay_shared.messages import Request, encode
-from mt5relay_shared.scripts import SUBMIT
+from mt5relay_shared.scripts import SUBMIT, Argument
 
 logger = get_logger(__name__)
 
+MAX_CALL = 128  # requests in one call of the script, so that it holds up nobody for long
 MARKER_OUTLIVES_MS = 60_000  # as long as the reply is kept past the deadline
 
 
@@ -53,15 +55,15 @@ Submission = Stored | Queued | Refused | Conflict
 
 
 def decode_submission(answer: Sequence[Any]) -> Submission:
-    """Read what the submit script says; see `scripts/submit.lua`."""
+    """Read what the submit script says of one request; see `scripts/submit.lua`."""
     match answer:
-        case [_, b"stored", bytes(reply)]:
+        case [b"stored", bytes(reply)]:
             return Stored(reply)
-        case [_, b"accepted" | b"attached", bytes(entry)]:
+        case [b"accepted" | b"attached", bytes(entry)]:
             return Queued(entry.decode())
-        case [_, b"refused", bytes(code), int(wait_ms)]:
+        case [b"refused", bytes(code), int(wait_ms)]:
             return Refused(code.decode(), wait_ms / 1000 if wait_ms else None)
-        case [_, b"conflict"]:
+        case [b"conflict"]:
             return Conflict()
         case _:
             raise MT5Error("the submit script answered in a way this version does not know")
@@ -84,6 +86,21 @@ def conflict(request: Request) -> MT5ValidationError:
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    request: Request
+    fingerprint: str
+    answer: asyncio.Future[Submission]
+
+    def succeed(self, submission: Submission) -> None:
+        if not self.answer.done():
+            self.answer.set_result(submission)
+
+    def fail(self, error: MT5Error) -> None:
+        if not self.answer.done():  # one for each: a shared one would collect tracebacks
+            self.answer.set_exception(copy.copy(error))
+
+
 class Submitter:
     """Calls the submit script, again with the same id as long as the answer may have been lost."""
 
@@ -94,6 +111,8 @@ class Submitter:
         self._keys = keys
         self._queue_limit = queue_limit
         self._gateway_limit = gateway_limit
+        self._waiting: dict[str | None, list[_Waiting]] = {}
+        self._sending: set[asyncio.Future[None]] = set()
 
     async def submit(self, request: Request, deadline: float) -> Stored | Queued:
         """Queue the request. `deadline` is by the event loop's clock.
@@ -142,32 +161,40 @@ class Submitter:
         raise AssertionError("pauses never end")
 
     async def _submit_once(self, request: Request, fingerprint: str) -> Submission:
-        keys, reply_to = self._keys, request.reply_to
-        return decode_submission(
-            await self._batch.run(
-                SUBMIT,
-                (
-                    keys.requests,
-                    keys.request(request.id),
-                    keys.reply(request.id),
-                    keys.lease,
-                    keys.health,
-                    keys.queue,
-                    keys.shares,
-                ),
-                (
-                    request.id,
-                    fingerprint,
-                    encode(request),
-                    keys.replies(reply_to) if reply_to else "",
-                    request.timeout_ms,
-                    self._queue_limit,
-                    MARKER_OUTLIVES_MS,
-                    request.account,
-                    self._gateway_limit,
-                ),
-            )
-        )
+        """All that is asked in one tick of the event loop is submitted by one call."""
+        waiting = self._waiting.setdefault(request.reply_to, [])
+        one = _Waiting(request, fingerprint, asyncio.get_running_loop().create_future())
+        waiting.append(one)
+        if len(waiting) == 1:
+            asyncio.get_running_loop().call_soon(self._send, request.reply_to)
+        return await one.answer
+
+    def _send(self, reply_to: str | None) -> None:
+        waiting = self._waiting.pop(reply_to)
+        for start in range(0, len(waiting), MAX_CALL):
+            sending = asyncio.ensure_future(self._call(reply_to, waiting[start : start + MAX_CALL]))
+            self._sending.add(sending)
+            sending.add_done_callback(self._sending.discard)
+
+    async def _call(self, reply_to: str | None, waiting: Sequence[_Waiting]) -> None:
+        keys = self._keys
+        names = [keys.requests, keys.lease, keys.health, keys.queue, keys.shares]
+        arguments: list[Argument] = [
+            *(keys.replies(reply_to) if reply_to else "", self._queue_limit),
+            *(self._gateway_limit, MARKER_OUTLIVES_MS),
+        ]
+        for one in waiting:
+            request = one.request
+            names += (keys.request(request.id), keys.reply(request.id))
+            arguments += (one.fingerprint, encode(request), request.timeout_ms, request.account)
+        try:
+            _, *answers = await self._batch.run(SUBMIT, names, arguments)
+        except MT5Error as error:
+            for one in waiting:
+                one.fail(error)
+        else:
+            for one, answer in zip(waiting, answers, strict=True):
+                one.succeed(decode_submission(answer))
 
 
 def _with_time_left(request: Request, seconds: float) -> Request:

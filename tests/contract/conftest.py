@@ -80,19 +80,18 @@ class Relay:
     ) -> list[Any]:
         """Returns the answer without the server's time, which stands in front."""
         keys = self.keys
-        answer: list[Any] = await SUBMIT.run(
+        self.server_time_ms, answer = await SUBMIT.run(
             self.redis,
             [
-                *(keys.requests, keys.request(request_id), keys.reply(request_id)),
-                *(keys.lease, keys.health, keys.queue, keys.shares),
+                *(keys.requests, keys.lease, keys.health, keys.queue, keys.shares),
+                *(keys.request(request_id), keys.reply(request_id)),
             ],
             [
-                *(request_id, fingerprint, body, self.stream(gateway)),
-                *(timeout_ms, queue_limit, marker_outlives_ms, account, gateway_limit),
+                *(self.stream(gateway), queue_limit, gateway_limit, marker_outlives_ms),
+                *(fingerprint, body, timeout_ms, account),
             ],
         )
-        self.server_time_ms = answer[0]
-        return answer[1:]
+        return list(answer)
 
     async def withdraw(self, request_id: str, gateway: str) -> None:
         """A gateway's caller went away; it withdraws by a plain command."""

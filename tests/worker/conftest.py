@@ -420,16 +420,15 @@ class Parts:
             account=str(account), operation=operation, reply_to=gateway or None, **fields
         )
         keys = self.keys
-        _, word, entry = await SUBMIT.run(
+        _, (word, entry) = await SUBMIT.run(
             self.redis,
             [
-                *(keys.requests, keys.request(request.id), keys.reply(request.id)),
-                *(keys.lease, keys.health, keys.queue, keys.shares),
+                *(keys.requests, keys.lease, keys.health, keys.queue, keys.shares),
+                *(keys.request(request.id), keys.reply(request.id)),
             ],
             [
-                *(request.id, request.fingerprint(), encode(request)),
-                *(keys.replies(gateway) if gateway else "", request.timeout_ms),
-                *(0, 60_000, request.account, 0),
+                *(keys.replies(gateway) if gateway else "", 0, 0, 60_000),
+                *(request.fingerprint(), encode(request), request.timeout_ms, request.account),
             ],
         )
         assert word == b"accepted"

@@ -145,7 +145,7 @@ class Admission:
         for one in newcomers:
             late_ms = line.starts_ms(one.account) - one.deadline_ms if line else 0
             if late_ms > 0:
-                self._shadow.leave(one.entry, self._clock.now_ms())
+                self._shadow.refuse(one.entry)
                 refused.append(self._refusal(one.entry, one.request, self._too_late(one, late_ms)))
                 continue
             self._backlog.add(one)
@@ -180,6 +180,6 @@ class Admission:
                 continue
             reply = fresh_reply(one.request, one.question.operation, snapshot, now_ms)
             if reply is not None:
-                self._shadow.leave(one.entry, now_ms)
+                self._shadow.refuse(one.entry)
                 answered.append(Answered(one.entry, one.request, reply))
         return answered

@@ -55,7 +55,8 @@ class Backlog:
         self._waiting: OrderedDict[str, Waiting] = OrderedDict()
         self._by_account: dict[AccountId, OrderedDict[str, Waiting]] = {}
         self._deadlines: list[tuple[int, str]] = []
-        self.newest_account: AccountId | None = None
+        self.newest_account: AccountId | None = None  # of those the terminal worked for
+        self._newest_order = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -75,11 +76,23 @@ class Backlog:
         self._waiting[waiting.entry] = waiting
         self._by_account.setdefault(waiting.account, OrderedDict())[waiting.entry] = waiting
         heapq.heappush(self._deadlines, (waiting.deadline_ms, waiting.entry))
-        self.newest_account = waiting.account
 
-    def remove(self, waiting: Iterable[Waiting]) -> None:
-        """Take requests off; those that are no longer here are passed over."""
-        for one in waiting:
+    def visit_begins(self, oldest: Waiting) -> None:
+        """The terminal goes to an account for the sake of this request; strict FIFO does as well,
+        even if its caller leaves meanwhile."""
+        if oldest.order > self._newest_order:
+            self._newest_order, self.newest_account = oldest.order, oldest.account
+
+    def remove(self, served: Iterable[Waiting]) -> None:
+        """Take off whom the terminal worked for; those that are no longer here are passed over."""
+        for one in served:
+            if one.entry in self._waiting:
+                self.visit_begins(one)
+                self.drop([one])
+
+    def drop(self, left: Iterable[Waiting]) -> None:
+        """Take off who left the line before their turn: strict FIFO never goes to their account."""
+        for one in left:
             if self._waiting.pop(one.entry, None) is not None:
                 of_account = self._by_account[one.account]
                 del of_account[one.entry]
@@ -104,7 +117,7 @@ class Backlog:
             _, entry = heapq.heappop(self._deadlines)
             if entry in self._waiting:
                 found.append(self._waiting[entry])
-        self.remove(found)
+        self.drop(found)
         return found
 
     def next_deadline_ms(self) -> int | None:

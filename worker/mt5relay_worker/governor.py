@@ -44,7 +44,7 @@ class LoginGovernor:
     policy: GovernorPolicy
     jitter: Callable[[], float] = field(default=lambda: 1.0)
     _full_at_ms: dict[str, float] = field(default_factory=dict[str, float])
-    _dwells_until_ms: float = float("-inf")
+    dwells_until_ms: float = float("-inf")
 
     def allows_at_ms(self, account: AccountId, current: AccountId | None) -> float:
         """The earliest time for a visit to an account; long past where no login is needed."""
@@ -59,11 +59,11 @@ class LoginGovernor:
             return float("-inf")
         tolerance_ms = (self.policy.burst - 1 - spared) * self.policy.interval_ms
         full_at_ms = self._full_at_ms.get(account.server, float("-inf"))
-        return max(full_at_ms - tolerance_ms, self._dwells_until_ms)
+        return max(full_at_ms - tolerance_ms, self.dwells_until_ms)
 
     def logged_in(self, account: AccountId, now_ms: float) -> None:
         """A login was tried at this time; one that failed was seen by the broker as well."""
-        self._dwells_until_ms = now_ms + self.policy.dwell_ms
+        self.dwells_until_ms = now_ms + self.policy.dwell_ms
         if self.policy.per_minute:
             full_at_ms = max(self._full_at_ms.get(account.server, now_ms), now_ms)
             self._full_at_ms[account.server] = full_at_ms + self.policy.interval_ms * self.jitter()
@@ -71,7 +71,7 @@ class LoginGovernor:
     def forecast(self) -> LoginGovernor:
         """A copy to play the next logins through on, without jitter."""
         return LoginGovernor(
-            self.policy, _full_at_ms=dict(self._full_at_ms), _dwells_until_ms=self._dwells_until_ms
+            self.policy, _full_at_ms=dict(self._full_at_ms), dwells_until_ms=self.dwells_until_ms
         )
 
 

@@ -8,15 +8,14 @@ neither those it bypasses nor those it answers at its own, later end; and when n
 the terminal follows the newest arrival, because strict FIFO would have paid for that login already.
 
 The login governor stands above that: while it holds the oldest waiter's login back, those are
-served, in turn, whose visit it allows. Strict FIFO would have to wait for it as well.
+served, in turn, whose visit it allows and ends before that login may be made.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import accumulate
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.messages import Question
@@ -76,13 +75,26 @@ def next_step(
         return _while_nobody_waits(backlog.newest_account, current, now_ms, governor)
     if governor.allows_at_ms(oldest.account, current) <= now_ms:
         return plan_visit(backlog, oldest.account, current, costs, now_ms)
-    allowed_ms = {
-        one.account: governor.allows_at_ms(one.account, current) for one in _in_turn(backlog)
-    }
-    for account, at_ms in allowed_ms.items():
-        if at_ms <= now_ms:
-            return plan_visit(backlog, account, current, costs, now_ms)
-    return Wait(min(allowed_ms.values()))
+    return _while_held_back(backlog, current, costs, now_ms, governor)
+
+
+def _while_held_back(
+    backlog: Backlog,
+    current: AccountId | None,
+    costs: Costs,
+    now_ms: float,
+    governor: LoginGovernor,
+) -> Step:
+    """Serve whom the governor allows, as long as that holds up nobody who has waited longer."""
+    next_turn_ms = math.inf
+    for oldest in _in_turn(backlog):
+        allowed_ms = governor.allows_at_ms(oldest.account, current)
+        course = _Course(current, costs, now_ms, governor)
+        if allowed_ms > now_ms:
+            next_turn_ms = min(next_turn_ms, allowed_ms)
+        elif course.visit(oldest.account) <= next_turn_ms and course.may_go_on_ms <= next_turn_ms:
+            return plan_visit(backlog, oldest.account, current, costs, now_ms)
+    return Wait(next_turn_ms)
 
 
 def _while_nobody_waits(
@@ -102,7 +114,7 @@ def plan_visit(
     sharing = [one for one in waiting if one.is_in_snapshot]
     single = [one for one in waiting if not one.is_in_snapshot]
     starts = now_ms + (0 if account == current else costs.switch_ms(account))
-    slack = _Slack(backlog, waiting[0], costs, starts)
+    slack = _Slack(waiting[0], starts)
     if not _has_time_for_snapshot(waiting[0], sharing, slack, costs):
         sharing = []
     chosen = _choose_reads(single, slack, costs.snapshot_ms() if sharing else 0.0, costs)
@@ -123,28 +135,19 @@ def _has_time_for_snapshot(
 
 
 class _Slack:
-    """How long a visit may read before somebody is served too late.
+    """How long a visit may read before its own oldest waiter is served too late.
 
-    A visit answers everybody at its end, so what it reads for a later arrival keeps the account's
-    own oldest waiter, and puts off the turn of every account that has waited longer.
+    Nobody behind can be late then either: strict FIFO, too, serves them after that waiter, and pays
+    for their logins.
     """
 
-    def __init__(self, backlog: Backlog, oldest: Waiting, costs: Costs, starts_ms: float) -> None:
-        others = (one for one in backlog.oldest_of_each_account() if one.account != oldest.account)
-        in_order = sorted(others, key=lambda one: one.order)
-        slacks_ms = [oldest.fifo_finish_ms + EPSILON_MS - starts_ms]
-        for other in in_order:
-            starts_ms += costs.switch_ms(other.account) + costs.answer_ms(other.question.operation)
-            slacks_ms.append(other.fifo_finish_ms + EPSILON_MS - starts_ms)
+    def __init__(self, oldest: Waiting, starts_ms: float) -> None:
         self._oldest = oldest
-        self._orders = [other.order for other in in_order]
-        self._least_ms = list(accumulate(slacks_ms, min))
+        self._reads_ms = oldest.fifo_finish_ms + EPSILON_MS - starts_ms
 
     def allows(self, waiting: Waiting, reads_ms: float) -> bool:
         """Whether reads of this length may serve a waiter. Whose turn it is, is always served."""
-        if waiting is self._oldest:
-            return True
-        return reads_ms <= self._least_ms[bisect_left(self._orders, waiting.order)]
+        return waiting is self._oldest or reads_ms <= self._reads_ms
 
 
 def _choose_reads(
@@ -176,6 +179,11 @@ class _Course:
     def starts_ms(self, account: AccountId) -> float:
         """When the next visit could begin, if it were to this account."""
         return max(self._at_ms, self._governor.allows_at_ms(account, self._current))
+
+    @property
+    def may_go_on_ms(self) -> float:
+        """When the terminal may leave the account it is on then."""
+        return self._governor.dwells_until_ms
 
     def visit(self, account: AccountId) -> float:
         """Make that visit; returns when it ends."""

@@ -35,6 +35,9 @@ class _Line:
         self.account: AccountId | None = None
         self.logins = 0
 
+    def starts_ms(self, place: _Place) -> float:
+        return max(self.free_ms, place.arrived_ms)
+
     def serve(self, place: _Place, switch_ms: float, read_ms: float) -> float:
         self.free_ms = max(self.free_ms, place.arrived_ms) + read_ms
         if place.account != self.account:
@@ -75,9 +78,16 @@ class ShadowFifo:
             self._settle()
 
     def leave(self, entry: str, now_ms: float) -> None:
-        """A request went unserved: expired, refused or failed."""
+        """A caller gave up. Strict FIFO would perhaps have gone to their account by then."""
+        self._go(entry, now_ms)
+
+    def refuse(self, entry: str) -> None:
+        """A request needed no terminal, or could not have it: strict FIFO would not have gone."""
+        self._go(entry, float("-inf"))
+
+    def _go(self, entry: str, left_ms: float) -> None:
         if place := self._places.pop(entry, None):
-            place.left, place.served_ms = True, now_ms
+            place.left, place.served_ms = True, left_ms
             self._settle()
 
     def stall(self, now_ms: float) -> None:
@@ -100,6 +110,9 @@ class ShadowFifo:
             if not place.left:
                 finish = self._settled.serve(place, place.switch_ms, place.read_ms)
                 self._lateness.append(place.served_ms - finish)  # type: ignore[operator]
+            elif self._settled.starts_ms(place) < place.served_ms:  # type: ignore[operator]
+                switch_ms = self._costs.switch_ms(place.account)
+                self._settled.serve(place, switch_ms, self._costs.answer_ms(place.operation))
 
     def __len__(self) -> int:
         return len(self._line)

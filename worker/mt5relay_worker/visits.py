@@ -166,13 +166,18 @@ class Visits:
             await self._fail(self._backlog.waiting_for(visit.account), _locked_out(cooldown, visit))
             return
         self._shadow.stall(self._governor.allows_at_ms(visit.account, self._status.current_account))
+        self._backlog.visit_begins(self._backlog.waiting_for(visit.account)[0])
         reads = _reads_of(visit)
         began = self._clock.now_ms()
         visited = await self._attempt(credential, reads, self._limit_of(visit))
         if isinstance(visited, MT5Error):
             self._shadow.stall(self._clock.now_ms())
             waiting = self._backlog.waiting_for(visit.account)
-            await self._fail([one for one in waiting if not self._spare(one, visited)], visited)
+            failed = [one for one in waiting if not self._spare(one, visited)]
+            self._backlog.remove(failed)
+            if self._backlog.newest_account == visit.account:
+                self._backlog.newest_account = None  # who just failed is not followed
+            await self._fail(failed, visited)
         else:
             await self._answer(visit, visited, began)
 
@@ -329,7 +334,7 @@ class Visits:
 
     def _drop(self, unheard: Sequence[Waiting]) -> None:
         """Nobody waits for these any more: the terminal is spared, and nobody is told."""
-        self._backlog.remove(unheard)
+        self._backlog.drop(unheard)
         now_ms = self._clock.now_ms()
         for one in unheard:
             self._tried_before.discard(one.entry)
@@ -339,13 +344,10 @@ class Visits:
     async def _fail(self, failed: Sequence[Waiting], error: MT5Error) -> None:
         """Answer requests that the terminal could not serve."""
         answers = await self._fallback.answers(failed, error)
-        self._backlog.remove(failed)
-        if self._backlog.newest_account in {one.account for one in failed}:
-            self._backlog.newest_account = None  # who just failed is not followed
-        now_ms = self._clock.now_ms()
+        self._backlog.drop(failed)
         for one in failed:
             self._tried_before.discard(one.entry)
-            self._shadow.leave(one.entry, now_ms)
+            self._shadow.refuse(one.entry)
             log.info(
                 "request.failed",
                 request_id=one.request.id,

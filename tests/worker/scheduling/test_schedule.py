@@ -135,7 +135,7 @@ def test_a_dear_read_waits_for_its_turn() -> None:
     assert served(step) == [1]
 
 
-@pytest.mark.parametrize(("fifo_finish_ms", "expected"), [(2_800, [1]), (9_999, [1, 3])])
+@pytest.mark.parametrize(("fifo_finish_ms", "expected"), [(1_700, [1]), (9_999, [1, 3])])
 def test_time_that_coalescing_saved_may_be_spent_on_reads(
     fifo_finish_ms: float, expected: list[int]
 ) -> None:

@@ -75,9 +75,38 @@ def test_only_what_is_settled_counts() -> None:
     assert (line.logins, len(line)) == (2, 0)
 
 
-def test_who_left_unserved_costs_strict_fifo_nothing() -> None:
+def test_a_newcomer_to_an_empty_line_is_told_by_what_was_measured() -> None:
+    line = shadow((A, 0), (B, 0), (A, 0))
+    for entry in ("1", "3", "2"):  # each login took twice what was expected
+        line.serve(entry, 4_040, 2 * SWITCH_MS, READ_MS)
+    assert line.arrive("4", A, Operation.TICK, 4_040) == 3 * (2 * SWITCH_MS + READ_MS) + READ_MS
+
+
+def test_who_left_took_strict_fifo_nowhere() -> None:
+    line = shadow((A, 0), (B, 0))
+    serve(line, [(1, 1_020)])
+    line.leave("2", 1_000)
+    told = line.arrive("3", B, Operation.TICK, 9_000)
+    assert told == 9_000 + SWITCH_MS + READ_MS
+
+
+def test_who_left_before_their_turn_costs_strict_fifo_nothing() -> None:
+    line = shadow((A, 0), (B, 0))
+    line.leave("2", 500)
+    serve(line, [(1, 1_020)])
+    assert (line.logins, line.late_ms, len(line)) == (1, 0, 0)
+
+
+def test_to_who_left_in_the_middle_of_their_turn_strict_fifo_had_gone() -> None:
     line = shadow((A, 0), (B, 0))
     line.leave("1", 500)
+    serve(line, [(2, 2_040)])
+    assert (line.logins, line.late_ms, len(line)) == (2, 0, 0)
+
+
+def test_who_was_refused_costs_strict_fifo_nothing() -> None:
+    line = shadow((A, 0), (B, 0))
+    line.refuse("1")
     serve(line, [(2, 1_020)])
     assert (line.logins, line.late_ms, len(line)) == (1, 0, 0)
 
