@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.messages import Question, Request
@@ -47,13 +47,57 @@ class Waiting:
         return OPERATIONS[self.question.operation].in_snapshot
 
 
+@dataclass(slots=True)
+class _OfAccount:
+    """Who waits for one account: all, and by what will answer them, each oldest first."""
+
+    everybody: OrderedDict[str, Waiting] = field(default_factory=OrderedDict[str, Waiting])
+    sharing: OrderedDict[str, Waiting] = field(default_factory=OrderedDict[str, Waiting])
+    asking: OrderedDict[Question, dict[str, Waiting]] = field(
+        default_factory=OrderedDict[Question, dict[str, Waiting]]
+    )
+    is_in_order: bool = True
+
+    def add(self, one: Waiting) -> None:
+        self.everybody[one.entry] = one
+        if one.is_in_snapshot:
+            self.sharing[one.entry] = one
+        else:
+            self.asking.setdefault(one.question, {})[one.entry] = one
+
+    def remove(self, one: Waiting) -> None:
+        del self.everybody[one.entry]
+        if one.is_in_snapshot:
+            del self.sharing[one.entry]
+            return
+        asking = self.asking[one.question]
+        del asking[one.entry]
+        if asking:
+            self.is_in_order = False  # who asked first may have been the oldest of all
+        else:
+            del self.asking[one.question]
+
+    def questions(self) -> OrderedDict[Question, dict[str, Waiting]]:
+        if not self.is_in_order:
+            in_order = sorted(self.asking.items(), key=lambda item: _oldest(item[1]).order)
+            self.asking, self.is_in_order = OrderedDict(in_order), True
+        return self.asking
+
+
+def _oldest(waiting: Mapping[str, Waiting]) -> Waiting:
+    return next(iter(waiting.values()))
+
+
+_NOBODY = _OfAccount()
+
+
 class Backlog:
     """Knows who waits, for which account, and until when. Every step costs the same however many
     wait, but for `expired`, which costs a logarithm for each that has."""
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[str, Waiting] = OrderedDict()
-        self._by_account: dict[AccountId, OrderedDict[str, Waiting]] = {}
+        self._by_account: dict[AccountId, _OfAccount] = {}
         self._deadlines: list[tuple[int, str]] = []
         self.newest_account: AccountId | None = None  # of those the terminal worked for
         self._newest_order = 0
@@ -74,7 +118,10 @@ class Backlog:
 
     def add(self, waiting: Waiting) -> None:
         self._waiting[waiting.entry] = waiting
-        self._by_account.setdefault(waiting.account, OrderedDict())[waiting.entry] = waiting
+        of_account = self._by_account.get(waiting.account)
+        if of_account is None:
+            of_account = self._by_account[waiting.account] = _OfAccount()
+        of_account.add(waiting)
         heapq.heappush(self._deadlines, (waiting.deadline_ms, waiting.entry))
 
     def visit_begins(self, oldest: Waiting) -> None:
@@ -95,8 +142,8 @@ class Backlog:
         for one in left:
             if self._waiting.pop(one.entry, None) is not None:
                 of_account = self._by_account[one.account]
-                del of_account[one.entry]
-                if not of_account:
+                of_account.remove(one)
+                if not of_account.everybody:
                     del self._by_account[one.account]
 
     def oldest(self) -> Waiting | None:
@@ -104,11 +151,38 @@ class Backlog:
 
     def waiting_for(self, account: AccountId) -> list[Waiting]:
         """Everybody who waits for an account, oldest first."""
-        return list(self._by_account.get(account, OrderedDict[str, Waiting]()).values())
+        return list(self._of(account).everybody.values())
+
+    def oldest_for(self, account: AccountId) -> Waiting | None:
+        return next(iter(self._of(account).everybody.values()), None)
+
+    def sharing(self, account: AccountId) -> list[Waiting]:
+        """Those whom the one full read of a visit answers, oldest first."""
+        return list(self._of(account).sharing.values())
+
+    def questions(self, account: AccountId) -> Mapping[Question, Mapping[str, Waiting]]:
+        """Every other question and who asks it, oldest first."""
+        return self._of(account).questions()
+
+    def joined_after(self, account: AccountId, order: int) -> list[Waiting]:
+        """Who came to wait for an account after this place in the line, oldest first."""
+        newcomers: list[Waiting] = []
+        for one in reversed(self._of(account).everybody.values()):
+            if one.order <= order:
+                break
+            newcomers.append(one)
+        return newcomers[::-1]
+
+    def newest_order(self) -> int:
+        """The last place in the line, 0 where there is none."""
+        return next((one.order for one in reversed(self._waiting.values())), 0)
+
+    def _of(self, account: AccountId) -> _OfAccount:
+        return self._by_account.get(account, _NOBODY)
 
     def oldest_of_each_account(self) -> Iterator[Waiting]:
         """The oldest waiter of each account, in no particular order."""
-        return (next(iter(waiting.values())) for waiting in self._by_account.values())
+        return (next(iter(one.everybody.values())) for one in self._by_account.values())
 
     def expired(self, now_ms: int) -> list[Waiting]:
         """Take off and return everybody whose deadline has passed."""

@@ -14,8 +14,8 @@ served, in turn, whose visit it allows and ends before that login may be made.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.messages import Question
@@ -31,18 +31,27 @@ UNGOVERNED = LoginGovernor(GovernorPolicy())  # allows every login at once
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Switch to an account and read; `serves` are those whose answer these reads are."""
+    """Switch to an account and read; `serves` are those whose answer these reads are.
+
+    `planned_at` is the last place in the line when this was planned: who comes after it may ride
+    along.
+    """
 
     account: AccountId
     reads_snapshot: bool
     questions: tuple[Question, ...]  # beside the snapshot, each once, oldest first
     serves: tuple[Waiting, ...]
+    planned_at: int = 0
+    _asked: frozenset[Question] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_asked", frozenset(self.questions))
 
     def answers(self, waiting: Waiting) -> bool:
         """Whether a request that arrived during the switch can ride along."""
         if waiting.is_in_snapshot:
             return self.reads_snapshot and waiting.account == self.account
-        return waiting.question in self.questions
+        return waiting.question in self._asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +119,21 @@ def plan_visit(
     backlog: Backlog, account: AccountId, current: AccountId | None, costs: Costs, now_ms: float
 ) -> Visit:
     """Choose the reads of a visit to `account`, for which somebody waits."""
-    waiting = backlog.waiting_for(account)
-    sharing = [one for one in waiting if one.is_in_snapshot]
-    single = [one for one in waiting if not one.is_in_snapshot]
+    oldest, sharing = backlog.oldest_for(account), backlog.sharing(account)
+    assert oldest is not None  # noqa: S101 - somebody waits
     starts = now_ms + (0 if account == current else costs.switch_ms(account))
-    slack = _Slack(waiting[0], starts)
-    if not _has_time_for_snapshot(waiting[0], sharing, slack, costs):
+    slack = _Slack(oldest, starts)
+    if not _has_time_for_snapshot(oldest, sharing, slack, costs):
         sharing = []
-    chosen = _choose_reads(single, slack, costs.snapshot_ms() if sharing else 0.0, costs)
-    serves = [*sharing, *(one for one in single if one.question in chosen)]
-    return Visit(account, bool(sharing), tuple(chosen), tuple(serves))
+    questions = backlog.questions(account)
+    chosen = _choose_reads(questions, slack, costs.snapshot_ms() if sharing else 0.0, costs)
+    asking = (one for question in chosen for one in questions[question].values())
+    serves = sorted((*sharing, *asking), key=lambda one: one.order)
+    return Visit(account, bool(sharing), tuple(chosen), tuple(serves), backlog.newest_order())
 
 
 def _has_time_for_snapshot(
-    oldest: Waiting, sharing: list[Waiting], slack: _Slack, costs: Costs
+    oldest: Waiting, sharing: Sequence[Waiting], slack: _Slack, costs: Costs
 ) -> bool:
     """The full read need not ask for time, unless it is the turn of another question."""
     if not sharing:
@@ -151,17 +161,19 @@ class _Slack:
 
 
 def _choose_reads(
-    single: Iterable[Waiting], slack: _Slack, spent_ms: float, costs: Costs
-) -> dict[Question, None]:
-    """The distinct questions that fit, oldest first."""
-    chosen: dict[Question, None] = {}
-    for one in single:
-        if one.question in chosen:
-            continue
-        spent_ms += costs.read_ms(one.question.operation)
-        if len(chosen) >= MAX_READS or not slack.allows(one, spent_ms):
+    questions: Mapping[Question, Mapping[str, Waiting]],
+    slack: _Slack,
+    spent_ms: float,
+    costs: Costs,
+) -> list[Question]:
+    """The questions that fit, oldest first."""
+    chosen: list[Question] = []
+    for question, asking in questions.items():
+        spent_ms += costs.read_ms(question.operation)
+        oldest = next(iter(asking.values()))
+        if len(chosen) >= MAX_READS or not slack.allows(oldest, spent_ms):
             break
-        chosen[one.question] = None
+        chosen.append(question)
     return chosen
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import anyio
+import asyncio
 
 
 class ServerClock:
@@ -23,7 +23,7 @@ class ServerClock:
 
     def now_ms(self) -> int:
         """Epoch milliseconds of the server, to within half of the quickest round trip so far."""
-        return self.at_ms(anyio.current_time())
+        return self.at_ms(asyncio.get_running_loop().time())
 
     def at_ms(self, loop_seconds: float) -> int:
         return round(loop_seconds * 1000 + (self._offset_ms or 0.0))

@@ -150,7 +150,8 @@ class Visits:
         if begun.dropped:
             self._drop([one for one in visit.serves if one.entry in begun.dropped])
             return  # who is left is planned for anew
-        if not self._backlog.waiting_for(visit.account):  # all have expired meanwhile
+        oldest = self._backlog.oldest_for(visit.account)
+        if oldest is None:  # all have expired meanwhile
             await self._replies.finish_visit([])
             return
         credential = begun.credential
@@ -166,7 +167,7 @@ class Visits:
             await self._fail(self._backlog.waiting_for(visit.account), _locked_out(cooldown, visit))
             return
         self._shadow.stall(self._governor.allows_at_ms(visit.account, self._status.current_account))
-        self._backlog.visit_begins(self._backlog.waiting_for(visit.account)[0])
+        self._backlog.visit_begins(oldest)
         reads = _reads_of(visit)
         began = self._clock.now_ms()
         visited = await self._attempt(credential, reads, self._limit_of(visit))
@@ -186,7 +187,7 @@ class Visits:
 
         A caller in a hurry must not make a healthy terminal look broken.
         """
-        deadline_ms = max(one.deadline_ms for one in self._backlog.waiting_for(visit.account))
+        deadline_ms = max(one.deadline_ms for one in visit.serves)
         fair = max(FAIR_LIMIT, FAIR_FACTOR * self._costs.switch_ms(visit.account) / 1000)
         return max(fair, (deadline_ms - self._clock.now_ms()) / 1000)
 
@@ -259,18 +260,21 @@ class Visits:
         results = dict(zip(_keys_of(visit), visited.results, strict=True))
         for operation, result in zip(_operations_of(visit), visited.results, strict=True):
             self._costs.observe_read(operation, result.took_ms)
-        planned, now_ms = {one.entry for one in visit.serves}, self._clock.now_ms()
+        now_ms = self._clock.now_ms()
         served = [
-            one
-            for one in self._backlog.waiting_for(visit.account)
-            if one.entry in planned or (visit.answers(one) and one.accepts(read_began_ms, now_ms))
+            *(one for one in visit.serves if one.entry in self._backlog),  # others have expired
+            *(
+                one
+                for one in self._backlog.joined_after(visit.account, visit.planned_at)
+                if visit.answers(one) and one.accepts(read_began_ms, now_ms)
+            ),
         ]
         answers: list[Answered] = []
         failures: list[tuple[Waiting, MT5Error]] = []
         for one in served:
             result = results[_key_of(one)]
             if result.data is not None:
-                answers.append(_ok(one, result, visited, read_began_ms, self._clock.now_ms()))
+                answers.append(_ok(one, result, visited, read_began_ms, now_ms))
             elif not self._spare(one, _error_of(result)):
                 failures.append((one, _error_of(result)))
         settled = [*self._settled(served, answers, failures)]

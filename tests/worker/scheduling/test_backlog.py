@@ -117,3 +117,23 @@ def test_its_repr_tells_how_many_wait() -> None:
     for order in (1, 2):
         backlog.add(waiting(order, Arrival(0, A)))
     assert repr(backlog) == "<Backlog 2 requests for 1 accounts>"
+
+
+def test_questions_stay_in_order_when_who_asked_first_leaves() -> None:
+    backlog = Backlog()
+    gone, other, still = (
+        waiting(order, Arrival(0, A, Operation.TICK, symbol))
+        for order, symbol in enumerate(("EURUSD", "XAUUSD", "EURUSD"), 1)
+    )
+    for one in (gone, other, still):
+        backlog.add(one)
+    backlog.drop([gone])
+    assert list(backlog.questions(A)) == [other.question, still.question]
+
+
+def test_who_joined_later_is_told_apart() -> None:
+    backlog = Backlog()
+    for order in (1, 2, 3):
+        backlog.add(waiting(order, Arrival(0, A)))
+    assert [one.order for one in backlog.joined_after(A, 1)] == [2, 3]
+    assert backlog.joined_after(A, 3) == backlog.joined_after(B, 0) == []
