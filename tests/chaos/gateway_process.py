@@ -26,6 +26,8 @@ from mt5relay_worker.signals import stop_on_end_of_input
 
 PAUSE = 0.02  # seconds between two requests, on average
 IN_FLIGHT = 64
+WITHDRAWN = 0.03  # of all requests: their caller goes away
+LOOK_INTERVAL = 0.05  # seconds
 
 
 class Journal:
@@ -47,15 +49,41 @@ class Journal:
         raise structlog.DropEvent
 
 
-async def ask(client: AccountClient, journal: Journal, account: str, rng: random.Random) -> None:
-    request_id, timeout = new_request_id(), rng.uniform(3.0, 8.0)
+class Stall:
+    """For how long, in all, this process got no turn: frozen, or on a machine that was too busy.
+
+    An answer that came late while it could not run was not late for any fault of the system's.
+    """
+
+    def __init__(self) -> None:
+        self._total = 0.0
+        self._looked_at = time.monotonic()
+
+    async def watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_INTERVAL)
+            self._total, self._looked_at = self.seconds, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return self._total + max(0.0, time.monotonic() - self._looked_at - LOOK_INTERVAL)
+
+
+async def ask(
+    client: AccountClient, journal: Journal, stall: Stall, account: str, rng: random.Random
+) -> None:
+    request_id, timeout, stalled = new_request_id(), rng.uniform(3.0, 8.0), stall.seconds
+    patience = rng.uniform(0.0, timeout) if rng.random() < WITHDRAWN else None
     journal.write("asked", id=request_id, account=account, timeout=timeout)
     try:
-        data_of = await _look_up(client, account, rng, timeout=timeout, request_id=request_id)
+        async with asyncio.timeout(patience):
+            data_of = await _look_up(client, account, rng, timeout=timeout, request_id=request_id)
+        outcome = {"outcome": "ok", "data_of": data_of}
+    except TimeoutError:
+        outcome = {"outcome": "withdrawn"}
     except MT5Error as error:
-        journal.write("answered", id=request_id, outcome=error.code)
-    else:
-        journal.write("answered", id=request_id, outcome="ok", data_of=data_of)
+        outcome = {"outcome": error.code}
+    journal.write("answered", id=request_id, stalled=stall.seconds - stalled, **outcome)
 
 
 async def _look_up(client: AccountClient, account: str, rng: random.Random, **options: Any) -> str:
@@ -77,14 +105,17 @@ async def main(url: str, terminal: str, name: str, journal: Path, seed: int) -> 
     stopping = asyncio.Event()
     stop_on_end_of_input(stopping.set)
     free = asyncio.Semaphore(IN_FLIGHT)
+    stall = Stall()
     async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(stall.watch())
         client = await _connected(url, terminal, name)
         while not stopping.is_set():
             await asyncio.sleep(rng.expovariate(1 / PAUSE))
             await free.acquire()
             account = str(rng.choice(ACCOUNTS))
-            asking = tasks.create_task(ask(client, book, account, rng))
+            asking = tasks.create_task(ask(client, book, stall, account, rng))
             asking.add_done_callback(lambda _: free.release())
+        watching.cancel()
     await client.aclose()
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-GRACE = 2.5
+GRACE = 2.0
 """Seconds past its deadline by which a living client must have heard: 0.25 s that it waits longer,
-up to 1 s for its last look at the durable reply, up to 0.8 s for which a gateway is frozen here,
-and what a busy machine takes."""
+up to 1 s for its last look at the durable reply, and some for a busy machine. What it stood still
+itself, frozen or without a turn, is not counted."""
+WITHDRAWN = "withdrawn"  # the outcome of a request whose caller went away
 
 
 @dataclass
@@ -24,6 +25,11 @@ class Entry:
     pushed: set[bytes] = field(default_factory=set[bytes])
     has_reply: bool = False
     checked: bool = False
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether there must be a reply; one that nobody waits for may be dropped."""
+        return self.accepted and self.outcome != WITHDRAWN
 
     @property
     def deadline(self) -> float:
@@ -54,7 +60,7 @@ class Ledger:
     def answered(self, line: dict[str, object]) -> None:
         entry, at = self.entries[str(line["id"])], _number(line["at"])
         entry.outcome = str(line["outcome"])
-        if at > entry.deadline + GRACE:
+        if at - _number(line["stalled"]) > entry.deadline + GRACE:
             self.late.append(f"{entry.request_id} by {at - entry.deadline:.2f} s")
         if entry.outcome == "ok":
             if line["data_of"] != entry.account:
@@ -73,7 +79,7 @@ class Ledger:
         return [
             entry.request_id
             for entry in self.entries.values()
-            if entry.accepted and entry.checked and not entry.has_reply
+            if entry.is_owed and entry.checked and not entry.has_reply
         ]
 
     @property
@@ -88,7 +94,7 @@ class Ledger:
             *(f"late: {one}" for one in self.late),
             *(f"left behind: {one}" for one in self.left_behind),
         ]
-        unchecked = sum(one.accepted and not one.checked for one in self.entries.values())
+        unchecked = sum(one.is_owed and not one.checked for one in self.entries.values())
         if unchecked:
             found.append(f"{unchecked} accepted requests were never checked")
         if not any(entry.outcome == "ok" for entry in self.entries.values()):
