@@ -6,14 +6,18 @@ from typing import Literal
 
 import msgspec
 
-CommandName = Literal["breaker.reset", "breaker.probe"]
+CommandName = Literal["breaker.reset", "breaker.probe", "account.unlock"]
 
 
-class OperatorCommand(msgspec.Struct, frozen=True):
-    """An entry of the commands stream. The event of the same id says what came of it."""
+class OperatorCommand(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An entry of the commands stream. The event of the same id says what came of it.
+
+    `account`, as `login@server`, is whom `account.unlock` is about.
+    """
 
     id: str
     command: CommandName
+    account: str | None = None
 
 
 class Turn(msgspec.Struct, frozen=True):

@@ -8,10 +8,12 @@ import anyio
 import msgspec
 import pytest
 
+from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import Outcome
 from mt5relay_worker.breaker import BreakerPolicy, CircuitBreaker
 from mt5relay_worker.commands import Commands
 from mt5relay_worker.event_log import EventLog
+from mt5relay_worker.lockout import Lockout, LockoutPolicy
 from mt5relay_worker.server_clock import ServerClock
 
 if TYPE_CHECKING:
@@ -34,8 +36,15 @@ def breaker(events: EventLog) -> CircuitBreaker:
 
 
 @pytest.fixture
-def commands(breaker: CircuitBreaker, events: EventLog, counter: Counter) -> Commands:
-    return Commands(breaker, events, wake_everybody=counter)
+def lockout() -> Lockout:
+    return Lockout(LockoutPolicy())
+
+
+@pytest.fixture
+def commands(
+    breaker: CircuitBreaker, lockout: Lockout, events: EventLog, counter: Counter
+) -> Commands:
+    return Commands(breaker, lockout, events, wake_everybody=counter)
 
 
 def said(events: EventLog) -> list[dict[str, Any]]:
@@ -70,6 +79,26 @@ async def test_a_probe_ends_the_pause_and_wakes_who_makes_it(
     await commands.obey(b'{"id":"c2","command":"breaker.probe"}')
     assert breaker.retry_after(anyio.current_time()) == 0
     assert counter.times == 1
+
+
+async def test_an_account_is_unlocked(
+    commands: Commands, lockout: Lockout, events: EventLog
+) -> None:
+    account = AccountId(7, "Demo")
+    lockout.refused(account, "of its password", anyio.current_time())
+    for _ in range(2):
+        await commands.obey(b'{"id":"c4","command":"account.unlock","account":"7@Demo"}')
+    assert lockout.remaining(account, "of its password", anyio.current_time()) == 0
+    first, second = said(events)
+    assert first["message"] == "7@Demo may be tried again"
+    assert second["message"] == "7@Demo was not locked out"
+
+
+async def test_a_command_about_no_account_is_refused(commands: Commands, events: EventLog) -> None:
+    await commands.obey(b'{"id":"c5","command":"account.unlock"}')
+    (answer,) = said(events)
+    assert answer["result"] == "refused"
+    assert "LOGIN@SERVER" in answer["message"]
 
 
 async def test_there_is_nothing_to_probe_while_the_breaker_is_closed(

@@ -7,10 +7,13 @@ from collections.abc import Callable
 import anyio
 import msgspec
 
+from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.logs import get_logger
 from mt5relay_shared.operator import OperatorCommand
 from mt5relay_worker.breaker import CircuitBreaker
 from mt5relay_worker.event_log import EventLog
+from mt5relay_worker.lockout import Lockout
 
 log = get_logger("commands")
 
@@ -19,9 +22,15 @@ class Commands:
     """Obeys, and says so in the events stream."""
 
     def __init__(
-        self, breaker: CircuitBreaker, events: EventLog, *, wake_everybody: Callable[[], None]
+        self,
+        breaker: CircuitBreaker,
+        lockout: Lockout,
+        events: EventLog,
+        *,
+        wake_everybody: Callable[[], None],
     ) -> None:
         self._breaker = breaker
+        self._lockout = lockout
         self._events = events
         self._wake_everybody = wake_everybody
 
@@ -31,12 +40,17 @@ class Commands:
         except msgspec.DecodeError as error:
             log.warning("command.unreadable", error=str(error))
             return
-        message = self._carry_out(command)
-        self._events.command_done(command.id, command.command, "ok", message)
+        try:
+            result, message = "ok", self._carry_out(command)
+        except MT5ValidationError as error:
+            result, message = "refused", str(error)
+        self._events.command_done(command.id, command.command, result, message)
         self._wake_everybody()
 
     def _carry_out(self, command: OperatorCommand) -> str:
         now = anyio.current_time()
+        if command.command == "account.unlock":
+            return self._unlock(AccountId.parse(command.account or ""))
         if command.command == "breaker.reset":
             self._breaker.reset("an operator said so", now)
             return "the breaker is closed"
@@ -44,3 +58,8 @@ class Commands:
             return "the breaker is closed; there is nothing to probe"
         self._breaker.allow_probe_now(now)
         return "the probe starts now"
+
+    def _unlock(self, account: AccountId) -> str:
+        if self._lockout.unlock(account):
+            return f"{account} may be tried again"
+        return f"{account} was not locked out"

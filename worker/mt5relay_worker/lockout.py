@@ -57,6 +57,10 @@ class Lockout:
         self._refusals.pop(account, None)
         self._in_a_row.clear()
 
+    def unlock(self, account: AccountId) -> bool:
+        """Let an account be tried again at once; False where it was not locked out."""
+        return self._refusals.pop(account, None) is not None
+
     @property
     def suspects_terminal(self) -> bool:
         return len(self._in_a_row) >= self._policy.fault_threshold

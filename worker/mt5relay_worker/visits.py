@@ -368,7 +368,8 @@ def _named(visit: Visit) -> list[str]:
 
 def _locked_out(cooldown: float, visit: Visit) -> MT5AuthError:
     return MT5AuthError(
-        f"{visit.account} was refused and is cooling down; enrol its new password, or wait",
+        f"{visit.account} was refused and is cooling down; enrol its new password, wait, or"
+        f" `mt5relay accounts unlock {visit.account}`",
         retry_after=cooldown,
     )
 

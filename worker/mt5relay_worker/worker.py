@@ -201,6 +201,9 @@ class Worker:
             governor.logged_in(account, clock.now_ms())
             logins.add(account, clock.now_ms())
 
+        lockout = Lockout(
+            LockoutPolicy(settings.lockout_cooldown, settings.lockout_longest_cooldown)
+        )
         manager = self._manager(lease, status, note_login)
         keeper = self._keeper(lease)
         visits = Visits(
@@ -210,9 +213,7 @@ class Worker:
             manager=manager,
             status=status,
             breaker=breaker,
-            lockout=Lockout(
-                LockoutPolicy(settings.lockout_cooldown, settings.lockout_longest_cooldown)
-            ),
+            lockout=lockout,
             governor=governor,
             replies=replies,
             fallback=fallback,
@@ -277,7 +278,7 @@ class Worker:
                 blocking,
                 keys,
                 admission,
-                Commands(breaker, events, wake_everybody=wake_everybody).obey,
+                Commands(breaker, lockout, events, wake_everybody=wake_everybody).obey,
                 is_stopping=self._is_stopping,
                 on_arrival=visits.wake,
             ),

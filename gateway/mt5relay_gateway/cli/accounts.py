@@ -12,6 +12,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.table import Table
 
+from mt5relay_gateway.cli.commanding import command_worker
 from mt5relay_gateway.cli.connection import read_fleet, redis_commands
 from mt5relay_gateway.cli.enrolment import (
     Enrolled,
@@ -36,6 +37,19 @@ LONGEST_LINE = 8 * MAX_PASSWORD_UNITS  # characters; more can only be the wrong 
 app = App(name="accounts", help="Enrol accounts, and say which terminal serves them.")
 for command in (pin, unpin, where):
     app.command(command)
+
+
+@app.command
+async def unlock(account: str, /, *, timeout: float = 10.0) -> None:
+    """Let an account whose authorization was refused be tried again at once.
+
+    A changed password unlocks it too: see `mt5relay accounts add`.
+
+    Args:
+        account: LOGIN@SERVER, e.g. 25115284@MetaQuotes-Demo.
+        timeout: Seconds to wait until the worker has obeyed.
+    """
+    await command_worker("account.unlock", timeout, str(AccountId.parse(account)))
 
 
 @app.command

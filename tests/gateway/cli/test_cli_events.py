@@ -52,6 +52,16 @@ async def test_a_command_ends_when_the_worker_says_that_it_obeyed(
     assert [asked["command"] for asked in worker.asked] == [f"breaker.{command}"]
 
 
+async def test_an_account_is_unlocked_by_its_name(cli: Any, worker: Any) -> None:
+    ended = await cli("accounts", "unlock", "7@Demo")
+    assert ended.status == 0
+    assert ended.out.startswith("account.unlock: ")
+    assert [(asked["command"], asked["account"]) for asked in worker.asked] == [
+        ("account.unlock", "7@Demo")
+    ]
+    assert (await cli("accounts", "unlock", "Demo")).status == 2
+
+
 async def test_a_command_that_failed_is_a_failure(cli: Any, worker: Any) -> None:
     worker.command_result = "failed"
     ended = await cli("breaker", "reset")
