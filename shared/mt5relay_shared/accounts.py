@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
 
 from mt5relay_shared.errors import MT5ValidationError
 
@@ -14,8 +16,7 @@ MAX_SERVER_UNITS = 63  # UTF-16 units: the terminal's record holds 64 with the f
 MAX_PASSWORD_UNITS = 128  # far above the 16 that brokers allow; keeps an envelope small
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class AccountId:
+class AccountId(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """The identity that is compared before and after every read: (server, login).
 
     Spelled `login@server`, e.g. `25115284@MetaQuotes-Demo`.
@@ -35,15 +36,20 @@ class AccountId:
         Raises:
             MT5ValidationError: naming what is wrong and the form that is expected.
         """
-        login, at, server = text.partition("@")
-        if not at or not login.isascii() or not login.isdigit() or len(login) > len(str(MAX_LOGIN)):
-            raise MT5ValidationError(
-                f"account: {shorten(text)!r} is not LOGIN@SERVER, e.g. 25115284@MetaQuotes-Demo"
-            )
-        return cls(int(login), server)
+        return _parsed(text)
 
     def __str__(self) -> str:
         return f"{self.login}@{self.server}"
+
+
+@lru_cache(maxsize=4096)  # the same accounts are asked for again and again
+def _parsed(text: str) -> AccountId:
+    login, at, server = text.partition("@")
+    if not at or not login.isascii() or not login.isdigit() or len(login) > len(str(MAX_LOGIN)):
+        raise MT5ValidationError(
+            f"account: {shorten(text)!r} is not LOGIN@SERVER, e.g. 25115284@MetaQuotes-Demo"
+        )
+    return AccountId(int(login), server)
 
 
 def check_login(login: int) -> None:

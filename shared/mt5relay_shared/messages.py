@@ -7,7 +7,6 @@ understands a newer gateway.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -38,8 +37,7 @@ Source = Literal["terminal", "snapshot"]
 Synchronized = Literal["confirmed", "assumed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True, cache_hash=True):
     """What is asked, whoever asks: the key by which requests share one read."""
 
     account: AccountId
