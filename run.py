@@ -1,9 +1,13 @@
 """Run the demonstration, the tests or the checks from a fresh checkout.
 
     python3 run.py demo [--once] [--json] ...   the demonstration (see `demo --help`)
+    python3 run.py unit [PYTEST ARGUMENTS]      the tests that need no system of processes
     python3 run.py test [PYTEST ARGUMENTS]      the tests; without arguments, coverage too
     python3 run.py check                        formatting, lint, types, import contracts
+    python3 run.py simulate [--seeds N]         whole systems in virtual time, a seed each
     python3 run.py chaos [--minutes N --seed S] kill, freeze and cut real processes, then balance
+    python3 run.py bench [--quick] [--soak N]   throughput, latency, memory, next to its peers
+    python3 run.py conformance [--target NAME]  the simulator, or the real package, call by call
 
 Each makes its own virtual environment in `.run` beside this file, and makes it again only when
 pyproject.toml, the interpreter or the folder has changed. Needs nothing but Python 3.11 or later.
@@ -16,6 +20,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 if sys.version_info < (3, 11):  # noqa: UP036 - it is for those who do not have it; 3.6 can read this
@@ -25,8 +30,13 @@ if sys.version_info < (3, 11):  # noqa: UP036 - it is for those who do not have 
     )
 
 ROOT = Path(__file__).resolve().parent
-EXTRAS = {"demo": "demo", "test": "test", "check": "test", "chaos": "test"}  # command -> extra
+EXTRAS = {  # command -> extra
+    "demo": "demo", "unit": "test", "test": "test", "check": "test", "simulate": "test",
+    "chaos": "test", "bench": "bench", "conformance": "test",
+}  # fmt: skip
 INTERRUPTED = 130
+PARALLEL = ("-n", "auto", "--dist", "worksteal")  # a later `-n 0` takes it back
+NOT_UNIT = ("system", "chaos", "simulation")  # folders of tests
 
 Command = Sequence[str | Path]
 
@@ -119,25 +129,43 @@ def demo(environment: Environment, arguments: list[str]) -> int:
 
 def chaos(environment: Environment, arguments: list[str]) -> int:
     os.chdir(environment.root)
-    return call([environment.python, "-m", "tests.chaos.chaos", *arguments])
+    return told([environment.python, "-m", "tests.chaos.chaos", *arguments])
+
+
+def bench(environment: Environment, arguments: list[str]) -> int:
+    os.chdir(environment.root)
+    return call([environment.python, "-m", "bench", *arguments])
+
+
+def conformance(environment: Environment, arguments: list[str]) -> int:
+    os.chdir(environment.root)
+    return told([environment.python, "-m", "tests.conformance.runner", *arguments])
+
+
+def simulate(environment: Environment, arguments: list[str]) -> int:
+    os.chdir(environment.root)
+    return told([environment.python, "-m", "tests.simulation.run", *arguments])
+
+
+def unit(environment: Environment, arguments: list[str]) -> int:
+    os.chdir(environment.root)
+    ignored = [f"--ignore=tests/{folder}" for folder in NOT_UNIT]
+    return told([environment.python, "-m", "pytest", *PARALLEL, *ignored, *arguments])
 
 
 def test(environment: Environment, arguments: list[str]) -> int:
     """Stops at the first step that fails: coverage of a failing run says nothing."""
     os.chdir(environment.root)
-    coverage: Command = [environment.python, "-m", "coverage"]
+    python = environment.python
+    if arguments:
+        return told([python, "-m", "pytest", *PARALLEL, *arguments])
     steps: list[Command] = [
-        [*coverage, "erase"],
-        [*coverage, "run", "-m", "pytest", *arguments],
-        [*coverage, "combine", "--quiet"],
+        [python, "-m", "coverage", "erase"],
+        [python, "-m", "coverage", "run", "-m", "pytest", *PARALLEL],
+        [python, "-m", "coverage", "combine", "--quiet"],
+        [python, "-m", "coverage", "report"],
     ]
-    if not arguments:
-        steps.append([*coverage, "report"])
-    for command in steps:
-        status = told(command)
-        if status != 0:
-            return status
-    return 0
+    return next((status for step in steps if (status := told(step)) != 0), 0)
 
 
 def check(environment: Environment, arguments: list[str]) -> int:
@@ -146,24 +174,58 @@ def check(environment: Environment, arguments: list[str]) -> int:
         raise StepFailedError("check takes no arguments", 2)
     os.chdir(environment.root)
     python = environment.python
-    commands: list[Command] = [
-        [python, "-m", "ruff", "check"],
-        [python, "-m", "ruff", "format", "--check"],
-        [python, "-m", "mypy"],
-        [python, "-m", "pyright", "--pythonpath", python],
-        [environment.program("lint-imports")],
-    ]
-    statuses = [told(command) for command in commands]
+    return side_by_side(
+        [
+            [python, "-m", "ruff", "check"],
+            [python, "-m", "ruff", "format", "--check"],
+            [python, "-m", "mypy"],
+            [python, "-m", "pyright", "--pythonpath", python],
+            [environment.program("lint-imports")],
+        ]
+    )
+
+
+def side_by_side(commands: Sequence[Command]) -> int:
+    """Run all at once, show what each said in turn, and return the first status that is not 0."""
+    with ThreadPoolExecutor(len(commands)) as pool:
+        runs = [pool.submit(heard, command) for command in commands]
+        statuses: list[int] = []
+        for command, run in zip(commands, runs, strict=True):
+            status, text = run.result()
+            say(spoken(command))
+            print(text, end="", flush=True)
+            statuses.append(status)
     return next((status for status in statuses if status != 0), 0)
 
 
-COMMANDS = {"demo": demo, "test": test, "check": check, "chaos": chaos}
+def heard(command: Command) -> tuple[int, str]:
+    """Run a program without a terminal; returns its exit status and what it said."""
+    run = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    return as_shell_says(run.returncode), run.stdout
+
+
+COMMANDS = {
+    "demo": demo, "unit": unit, "test": test, "check": check, "simulate": simulate,
+    "chaos": chaos, "bench": bench, "conformance": conformance,
+}  # fmt: skip
 
 
 def told(command: Command) -> int:
     """Say what is run, then run it."""
-    say(" ".join(Path(part).stem if isinstance(part, Path) else part for part in command))
+    say(spoken(command))
     return call(command)
+
+
+def spoken(command: Command) -> str:
+    return " ".join(part.stem if isinstance(part, Path) else part for part in command)
 
 
 def call(command: Command) -> int:
@@ -183,6 +245,10 @@ def call(command: Command) -> int:
     signal.signal(signal.SIGTERM, before)
     if interrupted and status != 0:
         raise KeyboardInterrupt
+    return as_shell_says(status)
+
+
+def as_shell_says(status: int) -> int:
     return 128 - status if status < 0 else status
 
 

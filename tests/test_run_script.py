@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,7 +67,26 @@ def test_a_moved_checkout_makes_its_environment_again(
 
 def test_each_extra_has_an_environment_of_its_own(script: ModuleType, checkout: Path) -> None:
     paths = {script.Environment(extra, checkout).path for extra in script.EXTRAS.values()}
-    assert paths == {checkout / ".run" / "demo", checkout / ".run" / "test"}
+    assert paths == {checkout / ".run" / extra for extra in ("demo", "test", "bench")}
+
+
+def test_everything_that_checks_the_project_shares_one_environment(script: ModuleType) -> None:
+    checks = ("unit", "test", "check", "simulate", "chaos")
+    assert {script.EXTRAS[command] for command in checks} == {"test"}
+
+
+def test_every_command_is_explained_and_has_an_environment(script: ModuleType) -> None:
+    assert set(script.COMMANDS) == set(script.EXTRAS)
+    usage = script.__doc__ or ""
+    assert all(f"python3 run.py {command} " in usage for command in script.COMMANDS)
+
+
+def test_continuous_integration_runs_only_what_the_readme_explains(script: ModuleType) -> None:
+    steps = (SCRIPT.parent / ".ci" / "run").read_text("utf-8")
+    readme = (SCRIPT.parent / "README.md").read_text("utf-8")
+    commands = set(re.findall(r"python3 run\.py (\w+)", steps))
+    assert commands == {"check", "test", "simulate", "chaos"}
+    assert all(f"python3 run.py {command} " in readme for command in commands)
 
 
 def test_programs_stand_where_the_platform_puts_them(script: ModuleType, checkout: Path) -> None:
@@ -91,6 +111,20 @@ def test_a_program_s_exit_status_is_passed_on(script: ModuleType) -> None:
 def test_a_killed_program_has_the_shell_s_status(script: ModuleType) -> None:
     killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     assert script.call([sys.executable, "-c", killed]) == 137
+
+
+def test_what_runs_side_by_side_is_shown_in_turn_and_fails_as_the_first_that_failed(
+    script: ModuleType, capfd: pytest.CaptureFixture[str]
+) -> None:
+    programs = (
+        "import time; time.sleep(0.5); print('first')",
+        "print('second'); raise SystemExit(5)",
+        "print('third'); raise SystemExit(6)",
+    )
+    assert script.side_by_side([[sys.executable, "-c", program] for program in programs]) == 5
+    shown = capfd.readouterr().out
+    assert shown.split() == ["first", "second", "third"]
+    assert script.side_by_side([[sys.executable, "-c", ""]]) == 0
 
 
 def test_a_step_that_fails_says_what_may_help(script: ModuleType) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -37,6 +37,8 @@ class Answer(Generic[T]):
         stale: the snapshot stands in for an answer that could not be had.
         reason: the error code that made a stale snapshot the best answer.
         synchronized: whether the terminal was seen to have finished loading the account.
+        server_utc_offset: how far the broker server's clock is ahead of UTC; None where that is
+            not known, as in a stored read.
     """
 
     data: T
@@ -49,6 +51,16 @@ class Answer(Generic[T]):
     reason: str | None
     synchronized: Synchronized
     request_id: str
+    server_utc_offset: timedelta | None = None
+
+    def utc(self, broker_seconds: float) -> datetime | None:
+        """A time in `data`, which is the broker server's clock dressed as UTC, as true UTC.
+
+        None where the server's offset is not known.
+        """
+        if self.server_utc_offset is None:
+            return None
+        return utc_from_ms(round(broker_seconds * 1000)) - self.server_utc_offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +97,9 @@ def answer_from(reply: Reply, question: Question) -> Answer[Any]:
         reason=reply.reason,
         synchronized=reply.synchronized,
         request_id=reply.id,
+        server_utc_offset=(
+            None if reply.server_utc_offset is None else timedelta(seconds=reply.server_utc_offset)
+        ),
     )
 
 

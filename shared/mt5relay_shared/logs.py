@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Literal, cast
 
 import structlog
@@ -47,5 +49,31 @@ _plain_tracebacks = structlog.processors.ExceptionRenderer(
 
 
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
-    """A logger that carries the module it speaks for."""
-    return cast(structlog.typing.FilteringBoundLogger, structlog.get_logger(module=name))
+    """A logger that carries the module it speaks for.
+
+    In a program that has not configured structlog it speaks through `logging`, as `mt5relay.NAME`:
+    a library does not print by itself.
+    """
+    return cast(structlog.typing.FilteringBoundLogger, _Logger(name))
+
+
+_LEVELS = {
+    "debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING,
+    "error": logging.ERROR, "exception": logging.ERROR, "critical": logging.CRITICAL,
+}  # fmt: skip
+
+
+class _Logger:
+    def __init__(self, name: str) -> None:
+        self._structured = structlog.get_logger(module=name)
+        self._plain = logging.getLogger(f"mt5relay.{name}")
+
+    def __getattr__(self, method: str) -> Callable[..., object]:
+        if structlog.is_configured():
+            return cast(Callable[..., object], getattr(self._structured, method))
+        return partial(self._say_plainly, _LEVELS[method])
+
+    def _say_plainly(self, level: int, event: str, **fields: object) -> None:
+        if self._plain.isEnabledFor(level):
+            said = " ".join(f"{name}={value!r}" for name, value in fields.items())
+            self._plain.log(level, "%s %s", event, said)

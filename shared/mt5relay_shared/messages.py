@@ -106,6 +106,8 @@ class OkReply(_Reply, frozen=True, kw_only=True, tag="ok"):
     """An answer. `data` stays JSON until somebody needs it as a record.
 
     `reason` is the error code that made a stale snapshot the best answer, else null.
+    `server_utc_offset`: seconds that the broker server's clock is ahead of UTC, null where it is
+    not known; subtract it from the times inside `data`.
     """
 
     data: msgspec.Raw
@@ -115,6 +117,7 @@ class OkReply(_Reply, frozen=True, kw_only=True, tag="ok"):
     stale: bool = False
     reason: str | None = None
     synchronized: Synchronized
+    server_utc_offset: int | None = None
 
 
 class ErrorReply(_Reply, frozen=True, kw_only=True, tag="error"):

@@ -60,6 +60,18 @@ async def test_an_answer_says_whose_it_is_and_how_old(client: AccountClient, wor
     assert (answer.source, answer.stale, answer.synchronized) == ("terminal", False, "confirmed")
 
 
+async def test_times_inside_an_answer_can_be_told_in_utc(
+    client: AccountClient, worker: Any
+) -> None:
+    worker.answer = lambda request: msgspec.structs.replace(
+        worker.ok(request), server_utc_offset=10_800
+    )
+    answer = await client.account_info(ACCOUNT)
+    assert answer.utc(10_800.5) == datetime(1970, 1, 1, 0, 0, 0, 500_000, UTC)
+    worker.answer = worker.ok
+    assert (await client.account_info(ACCOUNT)).utc(10_800) is None
+
+
 async def test_thousands_in_flight_share_two_connections(
     client: AccountClient, worker: Any, redis: Any
 ) -> None:

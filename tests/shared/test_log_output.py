@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -131,3 +133,23 @@ def test_a_secret_in_a_field_is_masked() -> None:
     (line,) = lines(output)
     assert line["password"] == "Secret('***')"
     assert PASSWORD not in output.getvalue()
+
+
+UNCONFIGURED = """
+import logging, sys
+from mt5relay_shared.logs import get_logger
+
+log = get_logger("inbox")
+log.debug("request.queued", request_id="r1")
+log.warning("inbox.connection_lost", error="no route")
+logging.basicConfig(level=logging.DEBUG, stream=sys.stdout, format="%(name)s %(message)s")
+log.debug("request.queued", request_id="r2")
+"""
+
+
+def test_a_program_that_configured_no_logs_is_not_talked_to_on_standard_output() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", UNCONFIGURED], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "mt5relay.inbox request.queued request_id='r2'\n"
+    assert ran.stderr == "inbox.connection_lost error='no route'\n"

@@ -11,6 +11,9 @@ from typing import Any, cast
 
 import msgspec
 import time_machine
+from redis.asyncio import Redis
+from redis.asyncio.connection import ConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from tests.simulation.books import Asked, Books
 from tests.simulation.scenario import (
@@ -24,7 +27,7 @@ from tests.simulation.scenario import (
     scenario,
     worker_settings,
 )
-from tests.simulation.store import Link, LinkFaults, SimulatedServer
+from tests.simulation.store import Link, LinkFaults, SimulatedConnection, SimulatedServer
 from tests.simulation.terminal import KNOWN_SYMBOL, Host, SimulatedTerminal, TerminalFaults
 from tests.simulation.virtual_time import StuckError, VirtualLoop
 
@@ -35,6 +38,8 @@ from mt5relay_shared.errors import MT5Error
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.messages import Request, encode
 from mt5relay_shared.operator import OperatorCommand
+from mt5relay_shared.redis_client import client_options
+from mt5relay_shared.scripts import COMPLETE
 from mt5relay_worker.lease import LeaseLostError
 from mt5relay_worker.worker import Worker
 
@@ -42,6 +47,7 @@ EPOCH = 1_800_000_000.0  # wall-clock seconds at the start of every seed
 REST_LIMIT = 60.0  # seconds after the last fault until everything has been answered
 RECOVERY_LIMIT = 20.0  # seconds after the last fault until a plain look-up succeeds
 LIFE_LIMIT = 150.0  # seconds for the whole of a seed
+AMBUSH_LIMIT = 3.0  # seconds until a worker that answers nothing is let go
 TIMEOUTS = (0.05, 0.3, 1.0, 3.0, 6.0)
 AGES = (0.0, 0.0, 0.0, 0.5, 3.0)
 STALE_AGES = (0.0, 0.0, 1.0, 3600.0)
@@ -66,6 +72,77 @@ class Result:
     outcomes: dict[str, int]
     faults: dict[str, int]
     trace: list[str] = field(default_factory=list[str], repr=False)
+
+
+@dataclass(frozen=True)
+class _Caught:
+    """A worker that has looked at its lease and is about to write."""
+
+    link: Link
+    command: tuple[Any, ...]
+
+
+class _Ambush:
+    """Freezes the next worker that is about to answer, before what it says has left it."""
+
+    def __init__(self) -> None:
+        self._prey: asyncio.Future[_Caught] | None = None
+
+    @property
+    def is_laid(self) -> bool:
+        return self._prey is not None
+
+    async def catch(self, limit: float) -> _Caught | None:
+        """Wait for a worker; None when none has answered anything within `limit` seconds."""
+        self._prey = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(limit):
+                return await self._prey
+        except TimeoutError:
+            return None
+        finally:
+            self._prey = None
+
+    def springs(self, link: Link, command: tuple[Any, ...]) -> bool:
+        if self._prey is None or self._prey.done() or command[:2] != ("EVALSHA", COMPLETE.digest):
+            return False
+        link.freeze()
+        self._prey.set_result(_Caught(link, command))
+        return True
+
+
+class _WorkerLink(Link):
+    """A link on which a worker may be caught while it answers."""
+
+    def __init__(
+        self,
+        server: SimulatedServer,
+        name: str,
+        faults: LinkFaults,
+        luck: random.Random,
+        ambush: _Ambush,
+    ) -> None:
+        super().__init__(server, name, faults, luck)
+        self.ambush = ambush
+
+    def connect(self, url: str, *, client_name: str, tag: str = "") -> Redis:
+        pool = ConnectionPool(
+            connection_class=_WorkerConnection, link=self, **client_options(client_name)
+        )
+        return Redis.from_pool(pool)
+
+
+class _WorkerConnection(SimulatedConnection):
+    async def send_command(self, *args: Any, **options: Any) -> None:
+        link = self._link
+        if isinstance(link, _WorkerLink) and link.ambush.springs(link, args):
+            await self._or_disconnect(self._stand_still())
+        await super().send_command(*args, **options)
+
+    async def _stand_still(self) -> None:
+        """What it was about to send is sent by whoever caught it."""
+        await self._link.pass_through(0)
+        raise RedisConnectionError("cut while the process stood still")
 
 
 @dataclass
@@ -99,6 +176,7 @@ class World:
         self._workers: dict[int, _Life] = {}
         self._gateways: dict[int, _Life] = {}
         self._used: list[tuple[str, AccountId, str]] = []
+        self._ambush = _Ambush()
         self._finished = asyncio.Event()
         self._healed = False
         loop = asyncio.get_running_loop()
@@ -135,7 +213,14 @@ class World:
 
     def _link(self, name: str, faults: LinkFaults) -> Link:
         faults = LinkFaults() if self._healed else faults
-        link = Link(self.server, name, faults, self.plan.luck(f"link {name}"))
+        return self._kept(Link(self.server, name, faults, self.plan.luck(f"link {name}")))
+
+    def _worker_link(self, name: str) -> Link:
+        faults = LinkFaults() if self._healed else self.plan.links
+        luck = self.plan.luck(f"link {name}")
+        return self._kept(_WorkerLink(self.server, name, faults, luck, self._ambush))
+
+    def _kept(self, link: Link) -> Link:
         self._links.append(link)
         return link
 
@@ -145,7 +230,7 @@ class World:
         """A supervisor: starts a new one whenever one ends."""
         luck, number = self.plan.luck(f"supervisor {slot}"), 0
         while not self._finished.is_set():
-            link = self._link(f"worker-{slot}.{number}", self.plan.links)
+            link = self._worker_link(f"worker-{slot}.{number}")
             terminal = SimulatedTerminal(self.host)
             worker = Worker(worker_settings(), terminal, connect=link.connect)
             task = asyncio.create_task(worker.run())
@@ -276,6 +361,22 @@ class World:
         life.link.freeze()
         await asyncio.sleep(self._luck.uniform(0.2, 2.5 * LEASE_TTL))
         life.link.thaw()
+
+    async def _freeze_at_complete(self, _: Any) -> None:
+        """The process stands still between its look at the lease and the write, for longer than
+        the lease lives; the write arrives then, whatever became of who wrote it."""
+        if self._ambush.is_laid:
+            return
+        caught = await self._ambush.catch(AMBUSH_LIMIT)
+        if caught is None:
+            return
+        self.books.faults["caught_at_complete"] += 1
+        await asyncio.sleep(self._luck.uniform(1.0, 2.5) * LEASE_TTL)
+        late: Any = self._link(caught.link.name, LinkFaults()).connect("", client_name="late")
+        with contextlib.suppress(RedisError):
+            await late.execute_command(*caught.command)
+        await late.aclose()
+        caught.link.thaw()
 
     async def _stop_worker(self, _: Any) -> None:
         life = self._luck.choice(list(self._workers.values()))

@@ -9,13 +9,17 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 import stamina.instrumentation
 import structlog
 from tests.simulation.play import Result, play
+from tests.simulation.scenario import TROUBLES
 
+MUST_OCCUR = frozenset({"ok terminal", "ok snapshot", "ok stale", "CIRCUIT_OPEN", *TROUBLES})
+"""Answers and faults that so many seeds together must have seen, or they show nothing."""
+MANY = 100  # seeds
 REPLAY = "python -m tests.simulation.run --seed {seed}"
 
 
@@ -48,6 +52,11 @@ def explain(result: Result) -> str:
     return "\n  ".join([*lines, *result.violations[:5]])
 
 
+def missing_from(seeds: int, seen: Iterable[str]) -> set[str]:
+    """What never occurred although it should have; nothing where the seeds are few."""
+    return set(MUST_OCCUR.difference(seen)) if seeds >= MANY else set()
+
+
 def main() -> int:
     arguments = _parser().parse_args()
     if arguments.seed is not None:
@@ -55,7 +64,8 @@ def main() -> int:
     began, failed = time.perf_counter(), 0
     outcomes: Counter[str] = Counter()
     faults: Counter[str] = Counter()
-    for result in play_all(range(arguments.start, arguments.start + arguments.seeds)):
+    seeds = range(arguments.start, arguments.start + arguments.seeds)
+    for result in play_all(seeds, arguments.processes):
         outcomes.update(result.outcomes)
         faults.update(result.faults)
         if result.violations:
@@ -64,7 +74,9 @@ def main() -> int:
     print(f"{arguments.seeds} seeds in {time.perf_counter() - began:.0f} s, {failed} failed")
     print("answers:", dict(outcomes.most_common()))
     print("faults: ", dict(faults.most_common()))
-    return 1 if failed else 0
+    if missing := missing_from(len(seeds), (*outcomes, *faults)):
+        print(f"this shows nothing: never occurred {sorted(missing)}")
+    return 1 if failed or missing else 0
 
 
 def _replay(seed: int) -> int:
@@ -79,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.run", description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="how many to play")
     parser.add_argument("--from", dest="start", type=int, default=0, help="the first of them")
+    parser.add_argument("--processes", type=int, help="how many at once; default: as many as cores")
     parser.add_argument("--seed", type=int, help="play this one alone and print its trace")
     return parser
 

@@ -20,8 +20,8 @@ ENROLLED = {**dict.fromkeys(GOOD, GOOD_PASSWORD), WRONG_PASSWORD: b"wrong"}
 
 LEASE_TTL = 2.0  # seconds
 TROUBLES = (
-    "kill_worker", "freeze_worker", "stop_worker", "kill_gateway", "flush_scripts", "outage",
-    "malformed_entry", "plain_request", "command", "broker_outage",
+    "kill_worker", "freeze_worker", "freeze_at_complete", "stop_worker", "kill_gateway",
+    "flush_scripts", "outage", "malformed_entry", "plain_request", "command", "broker_outage",
 )  # fmt: skip
 
 

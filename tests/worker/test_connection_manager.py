@@ -745,3 +745,15 @@ async def test_its_repr_shows_its_state(managed: Managed, alice: Credential) -> 
     await managed.manager.login(alice)
     assert "CONNECTED" in repr(managed.manager)
     assert "1/20" in repr(managed.manager)
+
+
+async def test_the_last_error_is_known_while_retries_are_under_way(
+    managed: Managed, terminal: FakeTerminal, alice: Credential
+) -> None:
+    terminal.fails_at(Visit, "BROKER_UNAVAILABLE", 2)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(managed.manager.login, alice)
+        await anyio.sleep(0.5)  # the first retry comes after a second
+        found = await managed.manager.get_last_error()
+        assert found is not None
+        assert found.code == "BROKER_UNAVAILABLE"

@@ -429,6 +429,7 @@ class MT5ConnectionManager:
         failure: MT5Error,
     ) -> ResultT:
         """Try again after each pause (seconds), from a terminal that is attached anew."""
+        self._note(failure)
         self._entered(ConnectionState.RECONNECTING, _detail_of(failure), str(failure))
         for delay in delays:
             log.info("connection.retry", in_seconds=round(delay, 3), **_fields_of(failure))
@@ -442,12 +443,17 @@ class MT5ConnectionManager:
                     self._entered(ConnectionState.CONNECTED, Detail.IDLE, "the terminal answers")
                     raise
                 failure = error
+                self._note(failure)
             else:
                 self._reconnects += 1
                 self._entered(ConnectionState.CONNECTED, Detail.IDLE, "the terminal works again")
                 return result
         self._entered(ConnectionState.ERROR, _detail_of(failure), str(failure))
         raise failure
+
+    def _note(self, failure: MT5Error) -> None:
+        """Known at once: the retries that follow may take minutes."""
+        self._last_error, self._last_failure_at = failure, anyio.current_time()
 
     def _failure(self, otherwise: str) -> MT5Error:
         """What made this necessary, as far as is known."""
@@ -490,7 +496,7 @@ class MT5ConnectionManager:
         try:
             result = await step()
         except MT5Error as error:
-            self._last_error, self._last_failure_at = error, anyio.current_time()
+            self._note(error)
             log.warning(
                 f"connection.{call}.failed", ms=_ms_since(began), **fields, **_fields_of(error)
             )

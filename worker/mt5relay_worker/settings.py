@@ -33,6 +33,10 @@ class WorkerSettings(RelaySettings):
         Path | None,
         _setting("MT5_TERMINAL_PATH", "absolute path of terminal64.exe; required for metatrader5"),
     ] = None
+    journal: Annotated[
+        Literal["auto", "off"],
+        _setting("MT5_JOURNAL", "auto, or off to leave the terminal's journal unread"),
+    ] = "auto"
     private_key_file: Annotated[
         Path,
         _setting("MT5_PRIVATE_KEY_FILE", "the file that `mt5relay-worker keygen` wrote"),
@@ -202,6 +206,10 @@ class WorkerSettings(RelaySettings):
     simulator_faults: Annotated[
         Path | None,
         _setting("MT5_SIMULATOR_FAULTS", "JSON file of faults, read again when it changes"),
+    ] = None
+    simulator_data: Annotated[
+        Path | None,
+        _setting("MT5_SIMULATOR_DATA", "folder in which the simulated terminal keeps its journal"),
     ] = None
     simulator_speed: Annotated[
         float,

@@ -416,6 +416,7 @@ def _ok(
         age_ms=max(0, now_ms - read_began_ms),
         source="terminal",
         synchronized=visited.synchronized,
+        server_utc_offset=visited.server_utc_offset,
     )
     return Answered(one.entry, one.request, reply)
 

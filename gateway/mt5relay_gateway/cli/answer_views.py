@@ -81,6 +81,9 @@ def answer_fields(answer: Answer[Any]) -> dict[str, object]:
         "as_of": iso_text(answer.as_of),
         "age": answer.age,
         "synchronized": answer.synchronized,
+        "server_utc_offset": (
+            None if answer.server_utc_offset is None else answer.server_utc_offset.total_seconds()
+        ),
         "request_id": answer.request_id,
         "data": msgspec.to_builtins(answer.data),
     }

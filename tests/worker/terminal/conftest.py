@@ -38,6 +38,7 @@ class TerminalInfo(NamedTuple):
     build: int
     path: str
     ping_last: int
+    data_path: str = ""
 
 
 class Row:

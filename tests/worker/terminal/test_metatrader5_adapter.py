@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable
@@ -483,3 +484,116 @@ def test_totals_are_unknown_while_the_terminal_does_not_say(
 ) -> None:
     binding.fails("orders_total", NO_CONNECTION)
     assert adapter.totals() is None
+
+
+# Every function of the adapter: an error is never an empty or a zero answer
+
+FAILURES = [NO_CONNECTION, TIMED_OUT, (-1, "Terminal: Call failed"), (-6, "?"), (-99, "?")]
+every_failure = pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: str(failure[0]))
+
+
+@every_failure
+def test_an_initialize_that_fails_is_never_taken_for_attached(
+    adapter: MetaTrader5Adapter, binding: FakeBinding, failure: tuple[int, str]
+) -> None:
+    binding.fails("initialize", failure)
+    assert failure_of(lambda: adapter.initialize(None, 1_000)).mt5 == failure
+
+
+@every_failure
+def test_a_login_that_fails_is_never_taken_for_logged_in(
+    adapter: MetaTrader5Adapter, binding: FakeBinding, failure: tuple[int, str]
+) -> None:
+    binding.fails("login", failure)
+    assert failure_of(lambda: adapter.login(ALICE, Secret("secret-11"), 1_000)).mt5 == failure
+
+
+@every_failure
+def test_an_identity_that_fails_is_never_an_account(
+    adapter: MetaTrader5Adapter, binding: FakeBinding, failure: tuple[int, str]
+) -> None:
+    binding.fails("account_info", failure)
+    found: AccountId | None = None
+    with contextlib.suppress(TerminalError):
+        found = adapter.identity()
+    assert found is None
+
+
+@every_failure
+def test_a_state_that_fails_is_never_a_disconnected_terminal(
+    adapter: MetaTrader5Adapter, binding: FakeBinding, failure: tuple[int, str]
+) -> None:
+    binding.fails("terminal_info", failure)
+    assert failure_of(adapter.state).mt5 == failure
+
+
+@every_failure
+@pytest.mark.parametrize("call", ["positions_total", "orders_total"])
+def test_totals_that_fail_are_never_zero(
+    adapter: MetaTrader5Adapter, binding: FakeBinding, call: str, failure: tuple[int, str]
+) -> None:
+    binding.fails(call, failure)
+    assert adapter.totals() is None
+
+
+@every_failure
+def test_a_count_of_deals_that_fails_is_never_zero(
+    adapter: MetaTrader5Adapter, binding: FakeBinding, failure: tuple[int, str]
+) -> None:
+    binding.fails("history_deals_total", failure)
+    assert adapter.deals_total() is None
+
+
+@every_failure
+def test_account_info_that_fails_is_never_an_empty_account(
+    adapter: MetaTrader5Adapter, binding: FakeBinding, failure: tuple[int, str]
+) -> None:
+    binding.fails("account_info", failure)
+    assert failure_of(adapter.account_info).mt5 == failure
+
+
+@every_failure
+def test_held_symbols_that_fail_are_never_none_held(
+    adapter: MetaTrader5Adapter, binding: FakeBinding, failure: tuple[int, str]
+) -> None:
+    binding.fails("positions_get", failure)
+    assert failure_of(adapter.held_symbols).mt5 == failure
+
+
+@every_failure
+def test_a_tick_that_fails_has_no_time(
+    adapter: MetaTrader5Adapter, binding: FakeBinding, failure: tuple[int, str]
+) -> None:
+    binding.fails("symbol_info_tick", failure)
+    found: float | None = None
+    with contextlib.suppress(TerminalError):
+        found = adapter.tick_time("EURUSD")
+    assert found is None
+
+
+# Ticks and held symbols
+
+
+def test_a_ticks_time_is_in_seconds(
+    adapter: MetaTrader5Adapter, binding: FakeBinding, blank: Callable[..., Any]
+) -> None:
+    binding.answers["symbol_info_tick"] = blank(Tick, time_msc=1_700_000_000_250)
+    assert adapter.tick_time("EURUSD") == 1_700_000_000.25
+
+
+def test_a_symbol_that_never_ticked_has_no_time(
+    adapter: MetaTrader5Adapter, binding: FakeBinding, blank: Callable[..., Any]
+) -> None:
+    binding.answers["symbol_info_tick"] = blank(Tick)
+    assert adapter.tick_time("EURUSD") is None
+
+
+def test_looking_for_a_tick_puts_nothing_into_market_watch(
+    adapter: MetaTrader5Adapter, binding: FakeBinding
+) -> None:
+    adapter.tick_time("EURUSD")
+    assert binding.called("symbol_select") == []
+
+
+def test_held_symbols_are_those_of_the_positions_each_once(adapter: MetaTrader5Adapter) -> None:
+    assert adapter.held_symbols() == ["EURUSD"]

@@ -1,22 +1,34 @@
 """How the package takes its arguments apart, and how it refuses them.
 
-Measured on package 5.0.6231: a wrong type ends in -2 and a text that names the argument; a number
-out of the range of its C type raises SystemError; unknown keywords are ignored.
+Measured on package 5.0.6231 without a terminal (tests/conformance has the table). There are two
+styles. Some functions read keywords, ignore unknown ones and name the argument they refuse. The
+others take places only: a keyword raises TypeError, a wrong number SystemError, anything else is
+"Invalid arguments". A number out of the range of its C type raises SystemError everywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NoReturn, TypeVar, cast
+from enum import Enum, auto
+from typing import Final, NoReturn, SupportsFloat, SupportsIndex, TypeVar, cast
 
 from mt5relay_worker.simulator.structures import TradeRequest
 from mt5relay_worker.simulator.surface import CallError, Constants
 
 Value = TypeVar("Value")
 
-MAX_REQUEST_TEXT_UNITS = 29
-_ORDINALS = ("1st", "2nd", "3rd", "4th", "5th", "6th")
+MAX_SYMBOL_UNITS: Final = 29
+MAX_REQUEST_TEXT_UNITS: Final = 29
+MAX_CREDENTIAL_UNITS: Final = 253
+MAX_PATH_UNITS: Final = 257
+MAX_GROUP_UNITS: Final = 1997
+INVALID: Final = "Invalid arguments"
+INVALID_NUMBER: Final = "Invalid number of arguments"
+UNNAMED: Final = "Unnamed arguments not allowed"
+_ORDINALS = ("1st", "2nd", "3rd")
 _DOUBLES = frozenset({"volume", "price", "stoplimit", "sl", "tp"})
 _WORDS = frozenset({"symbol", "comment"})
 _SIGNED = frozenset({"expiration"})
@@ -25,106 +37,318 @@ _EMPTY_REQUEST = TradeRequest(0, 0, 0, "", 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 
 
 
 class OutOfRangeError(SystemError):
-    """A number does not fit its C type. The package raises SystemError and leaves -2 behind."""
+    """A number is none, or does not fit its C type. SystemError as the package raises it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__("built-in function returned a result with an exception set")
-        self.text = f'Invalid "{name}" argument'
+        self.text = text
+
+
+class ArgumentsRefusedError(CallError):
+    """The package refuses the call before it looks for a terminal."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(Constants.RES_E_INVALID_PARAMS, text)
+
+
+# What a refused call returns, where that is not what the function returns for other failures.
+RETURNED_WHEN_REFUSED: Final[Mapping[str, object]] = {
+    "market_book_add": None,
+    "market_book_release": None,
+    "symbols_get": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What the package makes of a call's arguments: the ignored ones are gone."""
+
+    args: tuple[object, ...] = ()
+    kwargs: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+def take_apart(name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Taken:
+    """Check a call as the package does; functions that are not measured here pass.
+
+    Raises:
+        ArgumentsRefusedError: the call fails, and leaves -2.
+        OutOfRangeError: it raises SystemError, and leaves -2.
+        TypeError: a keyword where none is taken; the last error stays as it was.
+    """
+    if name in _PLACES:
+        return _take_places(name, args, kwargs)
+    if name in _KEYWORDS:
+        return _KEYWORDS[name](args, kwargs)
+    return Taken(tuple(args), kwargs)
+
+
+# -- functions that take places only --------------------------------------------------------------
+
+
+class _Kind(Enum):
+    SYMBOL = auto()
+    INT = auto()  # 32 bits, signed
+    MASKED = auto()  # cut to 32 bits, whatever it is
+    DOUBLE = auto()
+    DATE = auto()
+    ANYTHING = auto()
+
+
+_DATES = (_Kind.DATE, _Kind.DATE)
+_MONEY = (_Kind.MASKED, _Kind.SYMBOL, _Kind.DOUBLE, _Kind.DOUBLE)
+_PLACES: Mapping[str, tuple[_Kind, ...]] = {
+    "symbol_info": (_Kind.SYMBOL,),
+    "symbol_info_tick": (_Kind.SYMBOL,),
+    "symbol_select": (_Kind.SYMBOL, _Kind.ANYTHING),
+    "market_book_add": (_Kind.SYMBOL,),
+    "market_book_release": (_Kind.SYMBOL,),
+    "market_book_get": (_Kind.SYMBOL,),
+    "copy_rates_from_pos": (_Kind.SYMBOL, _Kind.INT, _Kind.INT, _Kind.INT),
+    "copy_rates_from": (_Kind.SYMBOL, _Kind.INT, _Kind.DATE, _Kind.INT),
+    "copy_rates_range": (_Kind.SYMBOL, _Kind.INT, *_DATES),
+    "copy_ticks_from": (_Kind.SYMBOL, _Kind.DATE, _Kind.INT, _Kind.INT),
+    "copy_ticks_range": (_Kind.SYMBOL, *_DATES, _Kind.INT),
+    "order_calc_margin": _MONEY,
+    "order_calc_profit": (*_MONEY, _Kind.DOUBLE),
+    "history_orders_total": _DATES,
+    "history_deals_total": _DATES,
+}
+_LAST_IS_OPTIONAL = frozenset({"symbol_select"})
+_NUMBERS = frozenset({_Kind.INT, _Kind.MASKED, _Kind.DOUBLE})
+
+
+def _take_places(name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Taken:
+    if kwargs:
+        raise TypeError(f"{name}() takes no keyword arguments")
+    kinds = _PLACES[name]
+    if len(args) != len(kinds) and not (name in _LAST_IS_OPTIONAL and len(args) == len(kinds) - 1):
+        raise ArgumentsRefusedError(INVALID)
+    given = list(zip(kinds, args, strict=False))
+    # The numbers come first: a wrong one raises, even where a symbol or a date is wrong too.
+    numbers = {
+        at: _number(kind, value) for at, (kind, value) in enumerate(given) if kind in _NUMBERS
+    }
+    return Taken(
+        tuple(
+            numbers[at] if at in numbers else _object(kind, value)
+            for at, (kind, value) in enumerate(given)
+        )
+    )
+
+
+def _number(kind: _Kind, value: object) -> float:
+    if kind is _Kind.MASKED and isinstance(value, int):
+        return value & 0xFFFF_FFFF
+    with contextlib.suppress(OverflowError):
+        if kind is _Kind.DOUBLE and isinstance(value, SupportsFloat | SupportsIndex):
+            return float(value)
+    if kind is _Kind.INT and isinstance(value, SupportsIndex):
+        number = value.__index__()
+        if -(1 << 31) <= number < 1 << 31:
+            return number
+    raise OutOfRangeError(INVALID)
+
+
+def _object(kind: _Kind, value: object) -> object:
+    is_fine = {
+        _Kind.SYMBOL: is_text(value, MAX_SYMBOL_UNITS),
+        _Kind.DATE: isinstance(value, datetime | int | float),
+    }
+    if not is_fine.get(kind, True):
+        raise ArgumentsRefusedError(INVALID)
+    return bool(value) if kind is _Kind.ANYTHING else value
+
+
+# -- functions that read keywords -----------------------------------------------------------------
+
+_Reader = Callable[[object, str], object]
+
+
+def _text(units: int) -> _Reader:
+    def read(value: object, complaint: str) -> object:
+        if not is_text(value, units):
+            raise ArgumentsRefusedError(complaint)
+        return value
+
+    return read
+
+
+def _unsigned(bits: int) -> _Reader:
+    def read(value: object, complaint: str) -> object:
+        if not isinstance(value, int):
+            raise ArgumentsRefusedError(complaint)
+        if not 0 <= value < 1 << bits:
+            raise OutOfRangeError(complaint)
+        return value
+
+    return read
+
+
+def is_text(value: object, units: int) -> bool:
+    """Whether it is a text of at most so many UTF-16 units."""
+    return isinstance(value, str) and utf16_units(value) <= units
+
+
+_LOGIN = _TICKET = _unsigned(64)
+_TIMEOUT = _unsigned(32)
+_CREDENTIAL = _text(MAX_CREDENTIAL_UNITS)
+_PATH = _text(MAX_PATH_UNITS)
+_GROUP = _text(MAX_GROUP_UNITS)
+_SYMBOL = _text(MAX_SYMBOL_UNITS)
+
+
+def _initialize(args: Sequence[object], kwargs: Mapping[str, object]) -> Taken:
+    _allow_places(args, 1)
+    path = _PATH(args[0], _place(0)) if args else None
+    kept = _credentials(kwargs) | _named(kwargs, path=_PATH)
+    path = kept.pop("path", path)
+    if kept.get("login") == 0:
+        del kept["login"]
+    return Taken((path,) if path else (), kept)
+
+
+def _login(args: Sequence[object], kwargs: Mapping[str, object]) -> Taken:
+    _allow_places(args, 3)
+    readers = {"login": _LOGIN, "password": _CREDENTIAL, "server": _CREDENTIAL}
+    kept = {
+        name: readers[name](value, _place(at))
+        for at, (name, value) in enumerate(zip(readers, args, strict=False))
+    }
+    kept |= _credentials(kwargs)
+    login = kept.pop("login", 0)
+    if login == 0:
+        raise ArgumentsRefusedError(_of("login"))
+    return Taken((login,), kept)
+
+
+def _open_things(args: Sequence[object], kwargs: Mapping[str, object]) -> Taken:
+    """`positions_get` and `orders_get`: one filter; the ticket goes before the symbol."""
+    if args:
+        raise ArgumentsRefusedError(UNNAMED)
+    return Taken((), _first_of(kwargs, ticket=_TICKET, symbol=_SYMBOL, group=_GROUP))
+
+
+def _past_things(args: Sequence[object], kwargs: Mapping[str, object]) -> Taken:
+    """`history_*_get`: two dates in places, else a ticket, else a position."""
+    if len(args) == len(_DATES):
+        dates = tuple(_object(_Kind.DATE, value) for value in args)
+        return Taken(dates, _named(kwargs, group=_GROUP))
+    kept = {} if args else _first_of(kwargs, ticket=_TICKET, position=_TICKET)
+    if not kept:
+        has_filter = "ticket" in kwargs or "position" in kwargs
+        raise ArgumentsRefusedError(UNNAMED if has_filter else INVALID)
+    return Taken((), kept)
+
+
+def _symbols_get(args: Sequence[object], kwargs: Mapping[str, object]) -> Taken:
+    _allow_places(args, 1)
+    group = _GROUP(args[0], _place(0)) if args else None
+    group = _named(kwargs, group=_GROUP).get("group", group)
+    return Taken(() if group is None else (group,))
+
+
+_KEYWORDS: Mapping[str, Callable[[Sequence[object], Mapping[str, object]], Taken]] = {
+    "initialize": _initialize,
+    "login": _login,
+    "positions_get": _open_things,
+    "orders_get": _open_things,
+    "history_orders_get": _past_things,
+    "history_deals_get": _past_things,
+    "symbols_get": _symbols_get,
+}
+
+
+def _credentials(kwargs: Mapping[str, object]) -> dict[str, object]:
+    return _named(kwargs, login=_LOGIN, server=_CREDENTIAL, password=_CREDENTIAL, timeout=_TIMEOUT)
+
+
+def _named(kwargs: Mapping[str, object], **readers: _Reader) -> dict[str, object]:
+    """The keywords that are there, read in the package's order."""
+    return {name: read(kwargs[name], _of(name)) for name, read in readers.items() if name in kwargs}
+
+
+def _first_of(kwargs: Mapping[str, object], **readers: _Reader) -> dict[str, object]:
+    """The first keyword that is there; the package does not look at the rest."""
+    for name, read in readers.items():
+        if name in kwargs:
+            return {name: read(kwargs[name], _of(name))}
+    return {}
+
+
+def _allow_places(args: Sequence[object], places: int) -> None:
+    if len(args) > places:
+        raise ArgumentsRefusedError(INVALID_NUMBER)
+
+
+def _place(at: int) -> str:
+    return f"Invalid {_ORDINALS[at]} unnamed argument"
+
+
+def _of(name: str) -> str:
+    return f'Invalid "{name}" argument'
+
+
+# -- what the functions themselves read -----------------------------------------------------------
 
 
 class Arguments:
-    """The arguments of one call. Each getter returns None for an argument that is absent.
+    """The arguments of one call, as `take_apart` left them.
 
-    `at` is the place at which an argument may be given without its name.
+    Each getter returns None for an argument that is absent. `at` is the place at which an argument
+    may be given without its name, `places` how many such places there are.
     """
 
     def __init__(self, args: Sequence[object], kwargs: Mapping[str, object], places: int) -> None:
         if len(args) > places:
-            raise CallError(Constants.RES_E_INVALID_PARAMS, "Unnamed arguments not allowed")
+            raise ArgumentsRefusedError(UNNAMED)
         self._args = args
         self._kwargs = kwargs
 
     def unsigned(self, name: str, at: int | None = None, bits: int = 64) -> int | None:
-        value = self._find(name, at)
-        if value is _ABSENT:
-            return None
-        if not isinstance(value, int):
-            self._refuse(name, at)
-        return in_range(name, value, bits)
+        """A number below 0 is the terminal's to refuse; that it does is assumed."""
+        value = self.integer(name, at)
+        if value is not None and not 0 <= value < 1 << bits:
+            raise CallError(Constants.RES_E_INVALID_PARAMS)
+        return value
 
     def integer(self, name: str, at: int | None = None) -> int | None:
-        value = self._find(name, at)
-        if value is _ABSENT:
-            return None
-        return value if isinstance(value, int) else self._refuse(name, at)
+        return cast("int | None", self._find(name, at))
 
     def text(self, name: str, at: int | None = None) -> str | None:
-        value = self._find(name, at)
-        if value is _ABSENT:
-            return None
-        return value if isinstance(value, str) else self._refuse(name, at)
+        return cast("str | None", self._find(name, at))
 
     def number(self, name: str, at: int | None = None) -> float | None:
-        value = self._find(name, at)
-        if value is _ABSENT:
-            return None
-        return float(value) if isinstance(value, int | float) else self._refuse(name, at)
+        return cast("float | None", self._find(name, at))
 
     def flag(self, name: str, at: int | None = None) -> bool | None:
-        value = self._find(name, at)
-        if value is _ABSENT:
-            return None
-        return bool(value) if isinstance(value, int) else self._refuse(name, at)
+        return cast("bool | None", self._find(name, at))
 
     def moment(self, name: str, at: int | None = None) -> float | None:
         """Seconds since 1970. A datetime without a zone counts as UTC, as in 5.0.6231."""
         value = self._find(name, at)
-        if value is _ABSENT:
-            return None
         if isinstance(value, datetime):
             return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-        return float(value) if isinstance(value, int | float) else self._refuse(name, at)
+        return cast("float | None", value)
 
     def _find(self, name: str, at: int | None) -> object:
         if at is not None and at < len(self._args):
             return self._args[at]
-        return self._kwargs.get(name, _ABSENT)
-
-    def _refuse(self, name: str, at: int | None) -> NoReturn:
-        raise CallError(Constants.RES_E_INVALID_PARAMS, self._complaint(name, at))
-
-    def _complaint(self, name: str, at: int | None) -> str:
-        if at is not None and at < len(self._args):
-            return f"Invalid {_ORDINALS[at]} unnamed argument"
-        return f'Invalid "{name}" argument'
+        return self._kwargs.get(name)
 
 
-class CopyArguments(Arguments):
-    """`copy_*` take their arguments apart otherwise: a wrong type raises SystemError."""
-
-    def _refuse(self, name: str, at: int | None) -> NoReturn:
-        raise OutOfRangeError(name)
-
-
-class _Absent:
-    pass
-
-
-_ABSENT = _Absent()
+CopyArguments = Arguments
 
 
 def required(name: str, value: Value | None) -> Value:
     """The value, or -2 for an argument that can't be left out."""
-    if value is None:
-        raise CallError(Constants.RES_E_INVALID_PARAMS, f'Invalid "{name}" argument')
-    return value
+    return _missing(name) if value is None else value
 
 
-def in_range(name: str, value: int, bits: int) -> int:
-    """The value, if an unsigned C number of so many bits can hold it."""
-    if not 0 <= value < 1 << bits:
-        raise OutOfRangeError(name)
-    return value
+def _missing(name: str) -> NoReturn:
+    raise ArgumentsRefusedError(_of(name))
+
+
+# -- trade requests -------------------------------------------------------------------------------
 
 
 def trade_request(args: Sequence[object], kwargs: Mapping[str, object]) -> TradeRequest:
@@ -134,10 +358,12 @@ def trade_request(args: Sequence[object], kwargs: Mapping[str, object]) -> Trade
     written in Python can't see that difference, so this passes here.
     """
     if args and kwargs:
-        raise CallError(Constants.RES_E_INVALID_PARAMS, "Unnamed arguments not allowed")
+        raise ArgumentsRefusedError(UNNAMED)
+    if len(args) > 1 or not (args or kwargs):
+        raise ArgumentsRefusedError(INVALID_NUMBER)
     given: object = args[0] if args else kwargs
-    if len(args) > 1 or not isinstance(given, Mapping):
-        raise CallError(Constants.RES_E_INVALID_PARAMS, "Invalid 1st unnamed argument")
+    if not isinstance(given, dict):
+        raise ArgumentsRefusedError(INVALID)
     return TradeRequest._make(_fields(cast("Mapping[str, object]", given)))
 
 
@@ -148,9 +374,16 @@ def _fields(given: Mapping[str, object]) -> Iterator[object]:
 
 def _field(name: str, value: object) -> object:
     if not _has_type_of(name, value):
-        raise CallError(Constants.RES_E_INVALID_PARAMS, f'Invalid "{name}" argument')
-    if isinstance(value, int) and name not in _SIGNED:
-        return in_range(name, value, 32 if name in _UNSIGNED_32 else 64)
+        raise ArgumentsRefusedError(_of(name))
+    if isinstance(value, int):
+        return _in_range(name, value)
+    return value
+
+
+def _in_range(name: str, value: int) -> int:
+    lowest, bits = (-(1 << 63), 63) if name in _SIGNED else (0, 64)
+    if not lowest <= value < 1 << (32 if name in _UNSIGNED_32 else bits):
+        raise OutOfRangeError(_of(name))
     return value
 
 
@@ -158,7 +391,7 @@ def _has_type_of(name: str, value: object) -> bool:
     if name in _DOUBLES:
         return isinstance(value, float)
     if name in _WORDS:
-        return isinstance(value, str) and utf16_units(value) <= MAX_REQUEST_TEXT_UNITS
+        return is_text(value, MAX_REQUEST_TEXT_UNITS)
     return isinstance(value, int)
 
 

@@ -25,6 +25,9 @@ class Broker:
     def keys(self) -> tuple[AccountKey, ...]:
         return tuple(self._accounts)
 
+    def has_server(self, name: str) -> bool:
+        return name in self._servers
+
     def access(self, key: AccountKey, password: str) -> Literal["full", "investor"] | None:
         """What a password opens; None for a wrong one, or for an unknown server or account."""
         account = self._accounts.get(key)

@@ -6,14 +6,21 @@ import functools
 import itertools
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
-from mt5relay_worker.simulator.arguments import OutOfRangeError
+from mt5relay_worker.simulator.arguments import (
+    RETURNED_WHEN_REFUSED,
+    ArgumentsRefusedError,
+    OutOfRangeError,
+    Taken,
+    take_apart,
+)
 from mt5relay_worker.simulator.book import Book, Symbol, check_book
 from mt5relay_worker.simulator.broker import Broker
 from mt5relay_worker.simulator.faults import Faults, FaultsFile
+from mt5relay_worker.simulator.journal import Journal
 from mt5relay_worker.simulator.ledger import Ledger
 from mt5relay_worker.simulator.machine import Machine
 from mt5relay_worker.simulator.market import Market
@@ -26,6 +33,9 @@ Failed = TypeVar("Failed")
 FaceT = TypeVar("FaceT", bound="Face")
 Call = Callable[Concatenate[FaceT, P], Found]
 
+# Where these look for the terminal before they judge a value: a time frame, an action.
+_LINK_COMES_FIRST = ("copy_", "order_calc_")
+
 
 def fails_with(
     failed: Failed,
@@ -35,7 +45,11 @@ def fails_with(
     def decorate(function: Call[FaceT, P, Found]) -> Call[FaceT, P, Found | Failed]:
         @functools.wraps(function)
         def call(face: FaceT, /, *args: P.args, **kwargs: P.kwargs) -> Found | Failed:
-            return face.perform(function.__name__, lambda: function(face, *args, **kwargs), failed)
+            def carry_out(taken: Taken) -> Found:
+                body = cast("Callable[..., Found]", function)
+                return body(face, *taken.args, **taken.kwargs)
+
+            return face.perform(function.__name__, args, kwargs, carry_out, failed)
 
         return call
 
@@ -51,6 +65,7 @@ class Face(Constants):
         *,
         faults: Faults | None = None,
         faults_file: Path | None = None,
+        data_folder: Path | None = None,
         seed: int = 0,
         speed: float = 1.0,
         clock: Callable[[], float] = time.time,
@@ -62,11 +77,13 @@ class Face(Constants):
         self._machine = Machine(
             self._broker,
             FaultsFile(faults_file, faults or Faults()),
+            Journal(data_folder),
             rng=random.Random(seed),
             clock=clock,
             sleep=sleep,
             pace=1 / speed if speed else 0.0,
         )
+        self._data_folder = data_folder
         self._error = (0, "")
         self._selected = set(self._market.symbols)
         self._watched_depths: set[str] = set()
@@ -75,11 +92,24 @@ class Face(Constants):
     def __repr__(self) -> str:
         return f"<SimulatedMetaTrader5 {self._machine!r}, last error {self._error}>"
 
-    def perform(self, name: str, function: Callable[[], Found], failed: Failed) -> Found | Failed:
+    def perform(
+        self,
+        name: str,
+        args: Sequence[object],
+        kwargs: Mapping[str, object],
+        carry_out: Callable[[Taken], Found],
+        failed: Failed,
+    ) -> Found | Failed:
         """Make a call and leave its last error; not part of the package's surface."""
         try:
             self._machine.enter(name)
-            found = function()
+            taken = take_apart(name, args, kwargs)
+            if name.startswith(_LINK_COMES_FIRST):
+                self._machine.require_link()
+            found = carry_out(taken)
+        except ArgumentsRefusedError as error:
+            self._error = (error.code, error.text)
+            return cast("Failed", RETURNED_WHEN_REFUSED.get(name, failed))
         except CallError as error:
             self._error = (error.code, error.text)
             return failed

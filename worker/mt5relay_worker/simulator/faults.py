@@ -91,6 +91,11 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     history_short_seconds: Seconds = 0.0
     """After a login the history grows to its full length over so long."""
 
+    journal_delay_seconds: Seconds = 0.0
+    """Lines of the journal reach its file so late."""
+
+    market_closed: bool = False
+    """From when this is set no symbol ticks; the link to the broker is there."""
     account_changed_probability: Probability = 0.0
     """At any call but `initialize` and `login`: somebody else was logged in behind our back."""
     terminal_dies_every_switches: Count = 0

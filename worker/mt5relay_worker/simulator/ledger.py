@@ -69,7 +69,7 @@ class Ledger:
         self.past_orders: list[TradeOrder] = []
         self.deals: list[TradeDeal] = []
         self.balance = 0.0
-        self._company = server.company
+        self.company = server.company
         self._market = market
         self._tickets = itertools.count(account.login % 1_000_000 * 1_000 + 1)
 
@@ -160,7 +160,7 @@ class Ledger:
             name=account.name,
             server=account.server,
             currency=account.currency,
-            company=self._company,
+            company=self.company,
         )
 
     # -- what it does -------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ntpath
 import random
 import threading
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from mt5relay_worker.simulator.book import AccountKey
 from mt5relay_worker.simulator.broker import Broker
 from mt5relay_worker.simulator.faults import Faults, FaultsFile
+from mt5relay_worker.simulator.journal import INVALID_ACCOUNT, SERVICE_NOT_AVAILABLE, Journal
 from mt5relay_worker.simulator.session import NOBODY, Access, Session, begin_session
 from mt5relay_worker.simulator.surface import CallError, Constants
 from mt5relay_worker.simulator.waiting import Sleep, hang, sleep_holding_lock
@@ -29,6 +31,7 @@ class Machine:
         self,
         broker: Broker,
         faults_file: FaultsFile,
+        journal: Journal,
         *,
         rng: random.Random,
         clock: Callable[[], float],
@@ -42,11 +45,13 @@ class Machine:
         self.is_algo_on = True
         self._broker = broker
         self._faults_file = faults_file
+        self._journal = journal
         self._rng = rng
         self._clock = clock
         self._given_sleep = sleep
         self._pace = pace
         self._session = NOBODY
+        self._is_synchronization_told = True
         self._owner: int | None = None
         self._is_running: bool | None = None
         self._saved: dict[AccountKey, Access] = {}
@@ -55,6 +60,7 @@ class Machine:
         self._recompiled_at = 0.0
         self._detached_at: float | None = None
         self._link_lost_at: float | None = None
+        self._market_closed_at: float | None = None
         self._logins: defaultdict[str, deque[float]] = defaultdict(deque)
         self._throttled_until: dict[str, float] = {}
 
@@ -71,6 +77,7 @@ class Machine:
             RuntimeError: a second thread calls, which the real package does not survive.
         """
         self._take_up_faults(self._faults_file.current())
+        self._keep_journal()
         self._guard_thread(function)
         if function in self.faults.calls_that_hang:
             hang(self._sleep)
@@ -91,6 +98,9 @@ class Machine:
                 self._die()
         if faults.broker_link_lost != before.broker_link_lost:
             self._link_lost_at = now if faults.broker_link_lost else None
+        if faults.market_closed != before.market_closed:
+            self._market_closed_at = now if faults.market_closed else None
+        self._journal.delay_seconds = faults.journal_delay_seconds
 
     def _guard_thread(self, function: str) -> None:
         """The first thread to call owns the binding, until `shutdown`."""
@@ -109,7 +119,27 @@ class Machine:
     def _change_account(self) -> None:
         others = [key for key in self._broker.keys if key != self._session.account]
         if self.is_attached and others:
-            self._session = Session(self._rng.choice(others))
+            self._enter_session(Session(self._rng.choice(others), began=self._clock()))
+
+    def _enter_session(self, session: Session) -> None:
+        self._session = session
+        if session.account is not None:
+            self._journal.authorized(session.account, self._clock())
+        self._is_synchronization_told = session.account is None
+        self._keep_journal()
+
+    def _keep_journal(self) -> None:
+        """Tell of a synchronization once its moment has come, at the time of that moment."""
+        session, now = self._session, self._clock()
+        is_due = not self._is_synchronization_told and session.synchronized_at <= now
+        if is_due and session.account is not None and self._journal.is_kept:
+            self._is_synchronization_told = True
+            ledger = self._broker.ledger(session.account, now)
+            symbols = len(self._broker.market.symbols)
+            self._journal.synchronized(
+                session.account, ledger, session.access, symbols, session.synchronized_at
+            )
+        self._journal.flush(now)
 
     # -- attaching ----------------------------------------------------------------------------
 
@@ -124,8 +154,16 @@ class Machine:
         )
         self._spend(self._rng.uniform(*between), timeout)
         self.path = path or self.path
-        self._is_running = True
+        if self._is_running is not True:
+            self._start()
         self.is_attached = True
+
+    def _start(self) -> None:
+        """Whoever was logged in when the terminal ended is logged in again."""
+        self._is_running = True
+        self._journal.started(self.build, ntpath.dirname(self.path), self._clock())
+        if self._session.account is not None:
+            self._enter_session(self._session)
 
     def _refuse_to_attach(self, timeout: float) -> None:
         faults = self.faults
@@ -173,11 +211,15 @@ class Machine:
         faults = self.faults
         if faults.broker_link_lost:
             self._spend(faults.broker_link_lost_answer_seconds, timeout)
+            self._journal.unreachable(self._find(login, server), self._clock())
             raise CallError(Constants.RES_E_INTERNAL_FAIL_TIMEOUT)
         key = self._find(login, server)
         access = self._access(key, password)
         if access is None or self._is_throttled(key[0]):
             self._spend(self._rng.uniform(*faults.wrong_password_seconds), timeout)
+            if self._broker.has_server(key[0]):  # of an unknown one the journal says nothing
+                reason = INVALID_ACCOUNT if access is None else SERVICE_NOT_AVAILABLE
+                self._journal.refused(key, reason, self._clock())
             raise CallError(Constants.RES_E_AUTH_FAILED)
         try:
             self._travel(key, timeout)
@@ -242,8 +284,10 @@ class Machine:
     def _switch(self, key: AccountKey, access: Access) -> None:
         faults, before = self.faults, self._session
         is_stale = self._happens(faults.stale_login_probability)
-        self._session = begin_session(
-            key, access, before=before, faults=faults, is_stale=is_stale, now=self._clock()
+        self._enter_session(
+            begin_session(
+                key, access, before=before, faults=faults, is_stale=is_stale, now=self._clock()
+            )
         )
         self._saved[key] = access
         if key == before.account:
@@ -270,8 +314,9 @@ class Machine:
         return self._clock()
 
     def market_time(self) -> float:
-        """Up to when prices are known: they stop when the broker link is lost."""
-        return self._clock() if self._link_lost_at is None else self._link_lost_at
+        """Up to when prices are known: they stop with the link to the broker and the market."""
+        ends = (self._link_lost_at, self._market_closed_at)
+        return min((end for end in ends if end is not None), default=self._clock())
 
     # -- waiting ------------------------------------------------------------------------------
 

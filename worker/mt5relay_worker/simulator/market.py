@@ -2,7 +2,8 @@
 
 The walk is a sum of noises of periods from one second to half a year, each as large as a random
 walk of the symbol's volatility would move in that period. So any moment of the past can be asked
-for, two terminals with one seed agree, and nothing is stored. The market never closes.
+for, two terminals with one seed agree, and nothing is stored. It never closes: whoever asks stops
+the time that they ask for.
 """
 
 from __future__ import annotations

@@ -33,6 +33,12 @@ class Session:
     lists_empty_until: float = 0.0
     history_full_at: float = 0.0
 
+    @property
+    def synchronized_at(self) -> float:
+        """When its lists are really there to be read; infinite where they will not be."""
+        shown_at = self.began if self.shown_instead is None else self.old_shown_until
+        return max(self.began, shown_at, self.lists_empty_until)
+
     def shown(self, now: float) -> Session:
         """The session that a reader sees: this one, or the one before it."""
         if self.shown_instead is not None and now < self.old_shown_until:

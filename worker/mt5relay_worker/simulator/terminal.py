@@ -32,6 +32,7 @@ class SimulatedMetaTrader5(MarketCalls):
         faults: what goes wrong and how long things take; by default only latencies.
         faults_file: a JSON file of faults that is read again whenever it changes; while it exists
             it takes the place of `faults`.
+        data_folder: where the terminal keeps its journal; without it none is written.
         seed: of prices, of the past, and of chance.
         speed: divides latencies; 0 for none. `Faults.scale` comes on top.
         clock: seconds since 1970. With `sleep` it makes virtual time.
@@ -117,7 +118,7 @@ class SimulatedMetaTrader5(MarketCalls):
             name="MetaTrader 5 (simulated)",
             language="English",
             path=folder,
-            data_path=folder,
+            data_path=folder if self._data_folder is None else str(self._data_folder),
             commondata_path=ntpath.join(folder, "Common"),
         )
 

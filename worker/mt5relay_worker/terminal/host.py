@@ -26,6 +26,7 @@ from mt5relay_worker.settings import WorkerSettings
 from mt5relay_worker.simulator import BookError, SimulatedMetaTrader5, load_book
 from mt5relay_worker.terminal.exclusive import TerminalLock
 from mt5relay_worker.terminal.failure import IdentityError, TerminalError
+from mt5relay_worker.terminal.journal import Journal, open_journal
 from mt5relay_worker.terminal.metatrader5 import Binding, MetaTrader5Adapter, load_metatrader5
 from mt5relay_worker.terminal.protocol import (
     LENGTH_BYTES,
@@ -41,6 +42,7 @@ from mt5relay_worker.terminal.protocol import (
     Initialized,
     Probe,
     Probed,
+    Read,
     ReadResult,
     Visit,
     Visited,
@@ -49,6 +51,7 @@ from mt5relay_worker.terminal.protocol import (
     frame_length,
 )
 from mt5relay_worker.terminal.switching import SwitchLimits, VerifiedSwitch
+from mt5relay_worker.terminal.tick_watch import TickWatch
 from mt5relay_worker.terminal.vault import Vault
 
 log = get_logger("terminal")
@@ -57,15 +60,27 @@ VISIT_BUDGET_BYTES = MAX_FRAME_BYTES // 2
 
 
 class TerminalHost:
-    """Carries out commands, one at a time, on the thread that calls `handle`."""
+    """Carries out commands, one at a time, on the thread that calls `handle`.
+
+    `find_journal` is given the terminal's data folder whenever the terminal was attached.
+    """
 
     def __init__(
-        self, terminal: MetaTrader5Adapter, switch: VerifiedSwitch, vault: Vault, path: str | None
+        self,
+        terminal: MetaTrader5Adapter,
+        switch: VerifiedSwitch,
+        vault: Vault,
+        path: str | None,
+        *,
+        find_journal: Callable[[str], Journal | None] = open_journal,
+        ticks: TickWatch | None = None,
     ) -> None:
         self._terminal = terminal
         self._switch = switch
         self._vault = vault
         self._path = path
+        self._find_journal = find_journal
+        self._ticks = ticks or TickWatch(terminal)
 
     def handle(self, command: Command) -> Answer:
         """Do what is asked; whatever the terminal does wrong becomes a `Failed`."""
@@ -99,6 +114,7 @@ class TerminalHost:
         self._terminal.initialize(self._path, command.timeout_ms)
         state = self._terminal.state()
         self._refuse_another_terminal(state.path)
+        self._switch.follow(self._find_journal(state.data_path))
         return Initialized(state.build, self._terminal.package_version())
 
     def _refuse_another_terminal(self, attached_to: str) -> None:
@@ -128,11 +144,22 @@ class TerminalHost:
             self._switch.switch(account, visit.fingerprint, password, visit.timeout_ms)
         switch_ms = (self._switch.now() - began) * 1000
         results = within_budget(self._switch.read(account, read) for read in visit.reads)
-        return Visited(visit.login, visit.server, switched, switch_ms, "assumed", results)
+        self._ticks.look(account, symbols_in(visit.reads))
+        return Visited(
+            visit.login,
+            visit.server,
+            switched,
+            switch_ms,
+            self._switch.synchronized,
+            results,
+            server_utc_offset=self._ticks.offset(visit.server),
+        )
 
     def _probe(self) -> Probed:
         state = self._terminal.state()
         identity = self._terminal.identity()
+        if identity is not None and state.connected:
+            self._ticks.look(identity)
         return Probed(
             connected=state.connected,
             trade_allowed=state.trade_allowed,
@@ -142,6 +169,16 @@ class TerminalHost:
             ping_ms=state.ping_ms,
             terminal_build=state.build,
         )
+
+
+def symbols_in(reads: Iterable[Read]) -> list[str]:
+    """The symbols that reads ask for; some may not exist."""
+    named = (read.arguments.get("symbol") for read in reads)
+    return [symbol for symbol in named if isinstance(symbol, str)]
+
+
+def no_journal(data_folder: str) -> None:
+    """For a worker that is told to leave the journal alone."""
 
 
 def within_budget(results: Iterable[ReadResult]) -> list[ReadResult]:
@@ -197,6 +234,7 @@ def make_binding(settings: WorkerSettings) -> Binding:
         load_book(settings.simulator_book),
         faults_file=settings.simulator_faults,
         speed=settings.simulator_speed,
+        data_folder=settings.simulator_data,
     )
 
 
@@ -211,7 +249,8 @@ def make_host(settings: WorkerSettings, binding: Binding) -> tuple[TerminalHost,
     switch = VerifiedSwitch(terminal, limits)
     path = str(settings.terminal_path) if settings.terminal_path else None
     public = public_part(key)
-    host = TerminalHost(terminal, switch, Vault(key), path)
+    find_journal = open_journal if settings.journal == "auto" else no_journal
+    host = TerminalHost(terminal, switch, Vault(key), path, find_journal=find_journal)
     return host, Hello(public.key_id, public.public_key)
 
 

@@ -106,6 +106,7 @@ class TerminalState:
     build: int
     path: str
     ping_ms: float
+    data_path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,7 @@ class MetaTrader5Adapter:
             build=int(found.build),
             path=str(found.path),
             ping_ms=found.ping_last / 1000,
+            data_path=str(found.data_path),
         )
 
     def package_version(self) -> str | None:
@@ -213,6 +215,33 @@ class MetaTrader5Adapter:
         """How many deals of all time the terminal has loaded, or None while it does not say."""
         found = self._binding.history_deals_total(0, MAX_BROKER_TIME_MS // 1000)
         return None if found is None else int(found)
+
+    def tick_time(self, symbol: str) -> float | None:
+        """When the symbol last ticked, in seconds on the server's clock; None where it has not,
+        is unknown, or is not in Market Watch.
+
+        Raises:
+            TerminalError: the link to the terminal is gone, or no symbol can be called so.
+        """
+        try:
+            found = self._binding.symbol_info_tick(symbol)
+        except SystemError as refusal:  # the package's way to refuse a value out of range
+            raise TerminalError("VALIDATION_FAILED", f"{symbol}: refused arguments") from refusal
+        if found is None:
+            why = self._last_error()
+            if why.code in LINK_ERRORS:
+                raise self._explained(symbol, why)
+            return None
+        return found.time_msc / 1000 if found.time_msc > 0 else None
+
+    def held_symbols(self) -> list[str]:
+        """The symbols of the open positions; ticks of these always come.
+
+        Raises:
+            TerminalError: as `read`.
+        """
+        held = self._ask("positions", self._binding.positions_get)
+        return sorted({str(position.symbol) for position in held})
 
     def account_info(self) -> AccountInfo:
         return _record(AccountInfo, self._ask("account_info", self._binding.account_info))

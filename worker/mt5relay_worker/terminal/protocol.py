@@ -93,8 +93,10 @@ class ReadResult(msgspec.Struct, frozen=True):
 class Visited(msgspec.Struct, frozen=True, tag="visited"):
     """The visit went through; each read has its own result, in the order of the reads.
 
-    Identity was compared before and after every read that has data. `sent_at` is the worker's own:
-    the loop seconds at which it sent the command.
+    Identity was compared before and after every read that has data. `synchronized` is of the login
+    that these reads rest on, be it an earlier visit's. `server_utc_offset` is how many seconds the
+    broker server's clock is ahead of UTC, None where that is not known. `sent_at` is the worker's
+    own: the loop seconds at which it sent the command.
     """
 
     login: int
@@ -104,6 +106,7 @@ class Visited(msgspec.Struct, frozen=True, tag="visited"):
     synchronized: Literal["confirmed", "assumed"]
     results: list[ReadResult]
     sent_at: float = 0.0
+    server_utc_offset: int | None = None
 
 
 class Probed(msgspec.Struct, frozen=True, tag="probed"):

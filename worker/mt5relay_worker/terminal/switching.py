@@ -3,8 +3,9 @@
 After `login` returned True the terminal passes through four stages (each observed in production):
 A, the old account or none is still shown; B, the right account with its margin not computed; C, its
 positions or orders not loaded; D, history and symbols incomplete. A and B can be seen, and are
-waited for. C can be guessed: totals must hold still over two looks and agree with the margin. D is
-guessed alike when history is first asked for: an account with a balance has had a deposit.
+waited for. C is told by the terminal's journal, where that can be read; else it is guessed: totals
+must hold still over two looks and agree with the margin. D is guessed alike when history is first
+asked for: an account with a balance has had a deposit.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 
@@ -20,8 +22,11 @@ from mt5relay_shared.operations import Operation, parse_arguments, parse_operati
 from mt5relay_shared.records import AccountInfo
 from mt5relay_shared.secret import Secret
 from mt5relay_worker.terminal.failure import IdentityError, NotReadyError, TerminalError
+from mt5relay_worker.terminal.journal import Journal
+from mt5relay_worker.terminal.login_report import LoginListener, why_refused
 from mt5relay_worker.terminal.metatrader5 import MetaTrader5Adapter, Totals
 from mt5relay_worker.terminal.protocol import Read, ReadResult
+from mt5relay_worker.terminal.synchronization import Look, Patience, judge
 
 HISTORY_OPERATIONS = frozenset({Operation.DEALS, Operation.HISTORY_ORDERS})
 _CENT = 0.005  # money is compared to half a cent
@@ -29,12 +34,14 @@ _CENT = 0.005  # money is compared to half a cent
 
 @dataclass(frozen=True, slots=True)
 class SwitchLimits:
-    """Seconds. Looks are `poll` apart; the other three bound a stage each."""
+    """Seconds. Looks are `poll` apart; the next three bound a stage each, and `reason` the wait for
+    the journal to say why a login was refused."""
 
     poll: float = 0.02
     identity: float = 2.5
     hydration: float = 1.0
     sync: float = 5.0
+    reason: float = 0.25
 
 
 class VerifiedSwitch:
@@ -54,6 +61,19 @@ class VerifiedSwitch:
         self._sleep = sleep
         self._current: tuple[AccountId, str] | None = None
         self._has_history = False  # of the current account, as far as can be told
+        self._synchronized: Literal["confirmed", "assumed"] = "assumed"
+        self._journal: Journal | None = None
+        self._patience = Patience()
+
+    @property
+    def synchronized(self) -> Literal["confirmed", "assumed"]:
+        """How it is known that the lists of the account are there; as the last login found it."""
+        return self._synchronized
+
+    def follow(self, journal: Journal | None) -> None:
+        """Listen to this journal from now on; None where there is none to be read."""
+        self._journal = journal
+        self._patience = Patience()
 
     def now(self) -> float:
         return self._clock()
@@ -62,6 +82,7 @@ class VerifiedSwitch:
         """After a time-out or a restart the terminal's state is unknown."""
         self._current = None
         self._has_history = False
+        self._synchronized = "assumed"
 
     def is_on(self, account: AccountId, fingerprint: str) -> bool:
         """Whether the terminal is, by its own word of just now, where this credential put it."""
@@ -79,26 +100,67 @@ class VerifiedSwitch:
         """
         self.forget()
         for _ in range(2):
-            self._terminal.login(account, password, timeout_ms)
+            listener = LoginListener(self._journal, account)
+            self._log_in(account, password, timeout_ms, listener)
             if self._wait(self._limits.identity, lambda: self._terminal.identity() == account):
                 break
         else:
             raise IdentityError(f"login to {account} succeeded, yet the terminal shows another")
-        self._synchronize(account)
-        self._current = (account, fingerprint)
-
-    def _synchronize(self, account: AccountId) -> None:
         if not self._wait(self._limits.hydration, self._has_margin):
             raise NotReadyError(f"{account}: the margin was not computed in time")
+        self._synchronized = self._synchronize(account, listener)
+        self._current = (account, fingerprint)
+
+    def _log_in(
+        self, account: AccountId, password: Secret, timeout_ms: int, listener: LoginListener
+    ) -> None:
+        try:
+            self._terminal.login(account, password, timeout_ms)
+        except TerminalError as error:
+            if error.code != "MT5_AUTH_FAILED":
+                raise
+            reason = self._reason(listener)
+            raise TerminalError(error.code, error.message + reason, error.mt5) from error
+
+    def _reason(self, listener: LoginListener) -> str:
+        limit = self._limits.reason if listener.can_hear else 0.0
+        self._wait(limit, lambda: listener.listen().failure is not None)
+        return why_refused(listener.listen())
+
+    def _synchronize(
+        self, account: AccountId, listener: LoginListener
+    ) -> Literal["confirmed", "assumed"]:
+        """Look until the lists may be trusted.
+
+        Raises:
+            NotReadyError: they did not become consistent in time.
+        """
+        until = self._clock() + self._limits.sync
+        settled: tuple[float, Totals | None] | None = None
         previous: Totals | None = None
+        while True:
+            look = self._look(previous, listener)
+            now = self._clock()
+            if settled is None and judge(look, patient=False) != "wait":
+                settled = (now, look.totals)
+            verdict = judge(look, patient=self._patience.is_worth_it and now < until)
+            if verdict != "wait":
+                since, found = settled or (now, look.totals)
+                self._patience.learn(verdict, now - since, lists_changed=found != look.totals)
+                return verdict
+            if now >= until:
+                raise NotReadyError(f"{account}: positions and orders did not settle in time")
+            previous = look.totals
+            self._sleep(self._limits.poll)
 
-        def holds_still() -> bool:
-            nonlocal previous
-            before, previous = previous, self._terminal.totals()
-            return previous is not None and previous == before and self._agrees(previous)
-
-        if not self._wait(self._limits.sync, holds_still):
-            raise NotReadyError(f"{account}: positions and orders did not settle in time")
+    def _look(self, previous: Totals | None, listener: LoginListener) -> Look:
+        totals = self._terminal.totals()
+        return Look(
+            totals=totals,
+            is_still=totals == previous,
+            agrees=totals is not None and self._agrees(totals),
+            report=listener.listen(),
+        )
 
     def _wait_for_history(self, account: AccountId) -> None:
         """Wait until the deals hold still and there are any where a balance says there must be.
@@ -126,7 +188,10 @@ class VerifiedSwitch:
         return is_hydrated(self._terminal.account_info())
 
     def _agrees(self, totals: Totals) -> bool:
-        return totals.positions > 0 or not implies_positions(self._terminal.account_info())
+        try:
+            return totals.positions > 0 or not implies_positions(self._terminal.account_info())
+        except NotReadyError:
+            return False
 
     def _wait(self, limit: float, is_so: Callable[[], bool]) -> bool:
         """Look until it is so; not ready counts as not so."""
