@@ -27,7 +27,7 @@ from mt5relay_gateway import (
 )
 from mt5relay_gateway.cli.store import StoreServer
 from mt5relay_shared.keys import Keys
-from mt5relay_shared.messages import Request
+from mt5relay_shared.messages import OkReply, Request
 
 ACCOUNT = "25115284@MetaQuotes-Demo"
 OTHER = "7@MetaQuotes-Demo"
@@ -63,9 +63,12 @@ async def test_an_answer_says_whose_it_is_and_how_old(client: AccountClient, wor
 async def test_times_inside_an_answer_can_be_told_in_utc(
     client: AccountClient, worker: Any
 ) -> None:
-    worker.answer = lambda request: msgspec.structs.replace(
-        worker.ok(request), server_utc_offset=10_800
-    )
+
+    def with_offset(request: Request) -> OkReply:
+        reply: OkReply = worker.ok(request)
+        return msgspec.structs.replace(reply, server_utc_offset=10_800)
+
+    worker.answer = with_offset
     answer = await client.account_info(ACCOUNT)
     assert answer.utc(10_800.5) == datetime(1970, 1, 1, 0, 0, 0, 500_000, UTC)
     worker.answer = worker.ok
