@@ -110,6 +110,7 @@ def relay_worker(url: str, directory: Path, **settings: str) -> Generator[Runnin
         "MT5_TERMINAL": "simulated",
         "MT5_SIMULATOR_BOOK": str(directory / "book.json"),
         "MT5_SIMULATOR_SPEED": "0",
+        "MT5_SIMULATOR_DATA": str(directory / "terminal"),  # with a journal, as the real one has
         "MT5_PRIVATE_KEY_FILE": str(key),
         "MT5_MAX_TIMEOUT": "3600",
         "MT5_LOG_LEVEL": "warning",  # as the peers

@@ -92,8 +92,8 @@ MUTATIONS = (
     Mutation(
         "entries are acknowledged when they are read",
         WORKER + "intake.py",
-        "streams, count=_COUNT, block=BLOCK_MS",
-        "streams, count=_COUNT, block=BLOCK_MS, noack=True",
+        '*("COUNT", _COUNT, "BLOCK", BLOCK_MS),',
+        '*("COUNT", _COUNT, "BLOCK", BLOCK_MS, "NOACK"),',
         ("tests/system/test_process_deaths.py", CRASHES, SIMULATION, CHAOS),
     ),
     Mutation(

@@ -271,7 +271,7 @@ async def prepared_system(url: str, keys: Keys, directory: Path) -> AsyncGenerat
         for worker in system.workers:
             worker.end()
         with contextlib.suppress(OSError):
-            await redis.aclose()
+            await system.redis.aclose()  # a test may have put another in its place
 
 
 @pytest.fixture

@@ -95,3 +95,11 @@ def test_a_broker_with_very_many_accounts_does_not_fill_the_memory() -> None:
     costs.observe_switch(AccountId(1, "B"), 900)
     assert costs.switch_ms(AccountId(20_000, "A")) == 500
     assert costs.switch_ms(AccountId(30_000, "A")) == 500  # the server is never forgotten
+
+
+def test_what_a_visit_takes_beside_the_terminal_is_learned_from_small_visits() -> None:
+    costs = Costs()
+    costs.observe_overhead(50.0, served=200)
+    assert costs.overhead_ms == 0
+    costs.observe_overhead(2.0, served=1)
+    assert costs.overhead_ms == 2

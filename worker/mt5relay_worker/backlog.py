@@ -6,6 +6,7 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.messages import Question, Request
@@ -155,6 +156,16 @@ class Backlog:
 
     def oldest_for(self, account: AccountId) -> Waiting | None:
         return next(iter(self._of(account).everybody.values()), None)
+
+    def run_ends(self, oldest: Waiting, limit: int) -> int:
+        """The place in the line at which the first of another account stands; `oldest` is the first
+        in line, and `limit` bounds how many are looked at. 0 where `oldest` is not."""
+        order = 0
+        for one in islice(self._waiting.values(), limit):
+            if one.account != oldest.account:
+                return one.order if order else 0
+            order = one.order + 1
+        return order
 
     def sharing(self, account: AccountId) -> list[Waiting]:
         """Those whom the one full read of a visit answers, oldest first."""

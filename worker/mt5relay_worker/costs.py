@@ -13,6 +13,7 @@ DEFAULT_READ_MS = 20.0
 _WEIGHT = 0.2  # of the newest observation in the running mean
 _KNOWN_ACCOUNTS = 10_000
 _RECENT = 512
+_FEW = 4
 _ANYWHERE = None  # stands for whatever account on whatever server
 
 
@@ -22,6 +23,7 @@ class Costs:
     def __init__(self) -> None:
         self._switches: OrderedDict[Hashable, float] = OrderedDict()
         self._reads: dict[Operation, float] = {}
+        self.overhead_ms = 0.0  # of a visit beside the terminal: the pipe, Redis
         self._recent_switches: deque[float] = deque(maxlen=_RECENT)
         self._recent_reads: deque[float] = deque(maxlen=_RECENT)
 
@@ -54,6 +56,11 @@ class Costs:
             self._switches.move_to_end(key)
         while len(self._switches) > _KNOWN_ACCOUNTS:
             self._switches.popitem(last=False)
+
+    def observe_overhead(self, took_ms: float, served: int) -> None:
+        """Only small visits tell: what a large one takes is mostly for the many it serves."""
+        if served <= _FEW:
+            self.overhead_ms = _smooth(self.overhead_ms or None, took_ms)
 
     def observe_read(self, operation: Operation, took_ms: float) -> None:
         self._recent_reads.append(took_ms)

@@ -213,6 +213,18 @@ class Lease:
         Raises:
             LeaseLostError: the script was fenced off, or the trust window ended first.
         """
+        keys, arguments = [self._keys.lease, *keys], [self.value, *arguments]
+        try:
+            answer: list[Any] = await script.run(self._redis, keys, arguments)
+        except REDIS_TROUBLE:
+            answer = await self._write_again(script, keys, arguments)
+        if _text(answer[0]) == "FENCED":
+            raise self._lost()
+        return answer
+
+    async def _write_again(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]
+    ) -> list[Any]:
         answer: list[Any] = []
         try:
             async for attempt in stamina.retry_context(
@@ -224,13 +236,9 @@ class Lease:
                 wait_jitter=0.05,
             ):
                 with attempt:
-                    answer = await script.run(
-                        self._redis, [self._keys.lease, *keys], [self.value, *arguments]
-                    )
+                    answer = await script.run(self._redis, keys, arguments)
         except REDIS_TROUBLE as error:
             raise LeaseLostError(f"Redis refused {script.name} until the lease ran out") from error
-        if _text(answer[0]) == "FENCED":
-            raise self._lost()
         return answer
 
     async def release(self) -> None:

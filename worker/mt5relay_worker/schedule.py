@@ -26,6 +26,7 @@ from mt5relay_worker.governor import GovernorPolicy, LoginGovernor
 
 EPSILON_MS = 25.0
 MAX_READS = 256  # of one visit: bounds the message and the time until others are looked at again
+RUN_LIMIT = 4 * MAX_READS  # requests that are looked at for those in a row
 UNGOVERNED = LoginGovernor(GovernorPolicy())  # allows every login at once
 
 
@@ -121,8 +122,8 @@ def plan_visit(
     """Choose the reads of a visit to `account`, for which somebody waits."""
     oldest, sharing = backlog.oldest_for(account), backlog.sharing(account)
     assert oldest is not None  # noqa: S101 - somebody waits
-    starts = now_ms + (0 if account == current else costs.switch_ms(account))
-    slack = _Slack(oldest, starts)
+    switch_ms = 0 if account == current else costs.switch_ms(account)
+    slack = _Slack(backlog, oldest, costs, now_ms + switch_ms + costs.overhead_ms)
     if not _has_time_for_snapshot(oldest, sharing, slack, costs):
         sharing = []
     questions = backlog.questions(account)
@@ -148,16 +149,23 @@ class _Slack:
     """How long a visit may read before its own oldest waiter is served too late.
 
     Nobody behind can be late then either: strict FIFO, too, serves them after that waiter, and pays
-    for their logins.
+    for their logins. Where costs were misjudged and the oldest is late already, those may be read
+    together whom strict FIFO would serve one after the other, for as long as epsilon: one visit for
+    each would only make all of them later.
     """
 
-    def __init__(self, oldest: Waiting, starts_ms: float) -> None:
+    def __init__(self, backlog: Backlog, oldest: Waiting, costs: Costs, starts_ms: float) -> None:
         self._oldest = oldest
         self._reads_ms = oldest.fifo_finish_ms + EPSILON_MS - starts_ms
+        self._run_ends = 0
+        if self._reads_ms < costs.answer_ms(oldest.question.operation):
+            self._run_ends = backlog.run_ends(oldest, RUN_LIMIT)
 
     def allows(self, waiting: Waiting, reads_ms: float) -> bool:
         """Whether reads of this length may serve a waiter. Whose turn it is, is always served."""
-        return waiting is self._oldest or reads_ms <= self._reads_ms
+        if waiting is self._oldest or reads_ms <= self._reads_ms:
+            return True
+        return waiting.order < self._run_ends and reads_ms <= EPSILON_MS
 
 
 def _choose_reads(

@@ -67,9 +67,7 @@ class ShadowFifo:
             self._expected.free_ms = self._settled.free_ms
             self._expected.account = self._settled.account
         self._line.append(place)
-        return self._expected.serve(
-            place, self._costs.switch_ms(account), self._costs.answer_ms(operation)
-        )
+        return self._expected.serve(place, self._costs.switch_ms(account), self._visit_ms(place))
 
     def serve(self, entry: str, now_ms: float, switch_ms: float, read_ms: float) -> None:
         """The real terminal answered a request; its switch and read took so long."""
@@ -112,7 +110,11 @@ class ShadowFifo:
                 self._lateness.append(place.served_ms - finish)  # type: ignore[operator]
             elif self._settled.starts_ms(place) < place.served_ms:  # type: ignore[operator]
                 switch_ms = self._costs.switch_ms(place.account)
-                self._settled.serve(place, switch_ms, self._costs.answer_ms(place.operation))
+                self._settled.serve(place, switch_ms, self._visit_ms(place))
+
+    def _visit_ms(self, place: _Place) -> float:
+        """Strict FIFO makes a visit for each request."""
+        return self._costs.answer_ms(place.operation) + self._costs.overhead_ms
 
     def __len__(self) -> int:
         return len(self._line)

@@ -306,14 +306,15 @@ class Visits:
 
     def _measure(
         self,
-        settled: Iterable[Waiting],
+        settled: Sequence[Waiting],
         visited: Visited,
         results: dict[object, ReadResult],
         began_ms: int,
     ) -> None:
         """Tell the shadow what was served, at the costs that strict FIFO would have had too.
 
-        What a visit takes beside switch and reads (the pipe, Redis) it takes for every visit.
+        What a small visit takes beside switch and reads (the pipe, Redis) strict FIFO would take
+        for every request.
         """
         now_ms = self._clock.now_ms()
         on_terminal_ms = visited.switch_ms + sum(result.took_ms for result in visited.results)
@@ -321,6 +322,8 @@ class Visits:
             result.took_ms for key, result in results.items() if isinstance(key, Operation)
         )
         overhead_ms = max(0.0, now_ms - began_ms - on_terminal_ms)
+        self._costs.observe_overhead(overhead_ms, len(settled))
+        overhead_ms = min(overhead_ms, self._costs.overhead_ms)
         for one in settled:
             self._tried_before.discard(one.entry)
             log.debug(

@@ -85,13 +85,14 @@ def nobody_is_late_beyond_epsilon(played: Played) -> Iterator[str]:
     """Whatever is asked, nobody is served later than under strict FIFO and epsilon.
 
     Where costs are known and nobody leaves or is refused; else, later by no more than strict FIFO's
-    own answers were misjudged, to this request or to one before it, and the visits since.
+    own answers were misjudged, to this request or to one before it, and the visits since; and by
+    epsilon once more, for which those in a row are read together when they are late already.
     """
     misjudged_ms = list(accumulate(map(played.misjudged_ms, played.orders), max))
     for answer in played.day.answers:
         allowed_ms = EPSILON_MS
         if not _is_predictable(played.path):
-            allowed_ms += misjudged_ms[answer.order - 1]
+            allowed_ms += EPSILON_MS + misjudged_ms[answer.order - 1]
         if played.late_ms(answer) > allowed_ms:
             yield f"{answer} is {played.late_ms(answer)} ms late, {allowed_ms} at most allowed"
 

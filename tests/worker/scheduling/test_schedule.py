@@ -222,3 +222,12 @@ def test_the_wait_is_the_sum_over_the_distinct_accounts_ahead_whatever_the_reque
 def test_a_visit_may_be_planned_for_an_account_out_of_turn() -> None:
     backlog = queue(COSTS, [Arrival(0, A), Arrival(0, B), Arrival(0, B)])
     assert served(plan_visit(backlog, B, None, COSTS, 0)) == [2, 3]
+
+
+def test_a_worker_that_has_fallen_behind_reads_many_at_once() -> None:
+    """Strict FIFO pays for a visit with each request; one visit for many must not look late."""
+    costs = known_costs(ACCOUNTS, switch_ms=1_000, read_ms=0.05)
+    costs.observe_overhead(2.0, served=1)
+    behind = queue(costs, ticks(A, *(f"S{number}" for number in range(400))))
+    late = plan_visit(behind, A, A, costs, now_ms=1_000 + 300)
+    assert len(late.questions) == MAX_READS
