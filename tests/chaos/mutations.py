@@ -77,7 +77,7 @@ MUTATIONS = (
     Mutation(
         "the submit script queues an id again that it has queued before",
         LUA + "submit.lua",
-        "if marker[1] then",
+        "if known[1] then",
         "if false then",
         ("tests/contract/test_submit_script.py", MODEL),
     ),
@@ -106,9 +106,8 @@ MUTATIONS = (
     Mutation(
         "pending entries are claimed by idle time",
         WORKER + "intake.py",
-        "        found = await self._redis.xreadgroup(\n"
-        "            WORKER_GROUP, WORKER_CONSUMER, {self._keys.requests: cursor}, count=_COUNT\n"
-        "        )\n"
+        '        found = await self._read("COUNT", _COUNT, "STREAMS", '
+        "self._keys.requests, cursor)\n"
         "        return _entries(found, self._keys.requests)\n",
         "        _, rows, _ = await self._redis.xautoclaim(\n"
         "            self._keys.requests, WORKER_GROUP, WORKER_CONSUMER, 60_000, cursor\n"
@@ -162,7 +161,7 @@ MUTATIONS = (
     Mutation(
         "the terminal does not follow the newest arrival when nobody waits",
         WORKER + "schedule.py",
-        "return Follow(backlog.newest_account)",
+        "return Follow(newest) if allowed_ms <= now_ms else Wait(allowed_ms)",
         "return Wait()",
         ("tests/worker/scheduling",),
     ),
