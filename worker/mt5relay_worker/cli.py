@@ -1,4 +1,4 @@
-"""The worker's command: `mt5relay-worker run` and `mt5relay-worker keygen`."""
+"""The worker's command: `mt5relay-worker run`, `keygen` and `probe`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from mt5relay_shared.settings import load_settings_or_exit
 from mt5relay_worker.credentials import write_private_key
 from mt5relay_worker.lease import LeaseLostError
 from mt5relay_worker.lease_keeper import LeaseKeeper
+from mt5relay_worker.probe.command import Wanted, run_probe
 from mt5relay_worker.settings import WorkerSettings
 from mt5relay_worker.signals import stop_on_end_of_input, stop_on_signals
 from mt5relay_worker.terminal.process import TerminalProcess
@@ -88,6 +89,59 @@ def keygen(
             f"Pin it where accounts are enrolled: MT5_SEALING_KEY_ID={key.key_id}"
         )
     return 0
+
+
+@app.command
+def probe(
+    *account: str,
+    accounts: Path | None = None,
+    logins: int = 24,
+    pause: float = 5.0,
+    watch: float = 5.0,
+    time_limit: float = 900.0,
+    out: Path = Path("mt5relay-probe.json"),
+    yes: Annotated[bool, Parameter(negative=())] = False,
+    stdin: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Measure this host's terminal: how long logins take, when data is there, what fails.
+
+    Stop the worker first: the probe takes its terminal. It says how many logins it will make, asks,
+    and writes a report without secrets that the simulator can imitate. Give two accounts on one
+    server and one on another to measure every kind of login. MT5_TERMINAL=simulated is for a look.
+
+    Passwords are those of the file, or are asked for without echo; never arguments. Exit status: 0
+    when everything was measured, 1 when not, 78 for wrong settings, 130 after Ctrl-C.
+
+    Args:
+        account: LOGIN@SERVER, as many as you like.
+        accounts: a JSON file that its owner alone may read, of the form
+            {"accounts": [{"login": 25115284, "server": "MetaQuotes-Demo", "password": "..."}]}.
+        logins: how many to make, 1 to 1000.
+        pause: seconds between two of them, 0 to 3600.
+        watch: seconds to look at the terminal after each, 0 to 120; less where the journal says
+            that everything is there.
+        time_limit: seconds after which no login begins, 1 to 14400.
+        out: where the report goes; an existing file is never overwritten.
+        yes: do not ask whether to go on.
+        stdin: read each password as a line of standard input, as happens without a terminal.
+    """
+    settings = load_settings_or_exit(WorkerSettings)
+    wanted = Wanted(
+        accounts=account,
+        accounts_file=accounts,
+        logins=logins,
+        pause=pause,
+        watch=watch,
+        time_limit=time_limit,
+        out=out,
+        is_agreed=yes,
+        from_stdin=stdin,
+    )
+    try:
+        return run_probe(settings, wanted)
+    except MT5ValidationError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - a command prints
+        return EXIT_FAILURE
 
 
 def main() -> None:

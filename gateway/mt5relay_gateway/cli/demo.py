@@ -13,7 +13,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn, Protocol
+from typing import Annotated, Any, NoReturn, Protocol
 
 from cyclopts import Parameter
 from rich.live import Live
@@ -21,6 +21,14 @@ from rich.live import Live
 from mt5relay_gateway.cli.answer_views import answer_view
 from mt5relay_gateway.cli.connection import account_client, redis_commands
 from mt5relay_gateway.cli.demo_book import DemoAccount, read_book, write_book
+from mt5relay_gateway.cli.demo_faults import (
+    faults_named,
+    fields_of,
+    read_profile,
+    with_wrong_password,
+    write_faults,
+)
+from mt5relay_gateway.cli.demo_faults import list_faults as print_faults
 from mt5relay_gateway.cli.demo_store import DemoStore, Owner, demo_store
 from mt5relay_gateway.cli.demo_traffic import Backends, Look, ask_everything
 from mt5relay_gateway.cli.demo_worker import DemoWorker, WorkerFiles, make_key, running_worker
@@ -47,6 +55,9 @@ def demo(
     accounts: Path | None = None,
     count: int = 25,
     speed: float = 5.0,
+    fault: list[str] | None = None,
+    profile: Path | None = None,
+    list_faults: Annotated[bool, Parameter(negative="")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Show everything at work without a terminal or a broker, until Ctrl-C.
@@ -59,15 +70,43 @@ def demo(
         accounts: A JSON file of accounts, as deploy/accounts.sample.json.
         count: How many accounts to make up where no file is given.
         speed: Divides the simulated terminal's latencies; 1 is as slow as a real one, 0 has none.
+        fault: What goes wrong on the terminal; may be given several times.
+        profile: A report of `mt5relay-worker probe`; its latencies take the place of the assumed.
+        list_faults: Name everything that --fault knows, and end.
         as_json: Print JSON, one answer a line.
     """
     if not 0 <= speed <= 1_000_000:
         raise MT5ValidationError(f"--speed: {speed} is not between 0 and 1000000")
+    if list_faults:
+        print_faults(as_json=as_json)
+        return OK
+    trouble = Trouble(fault or (), {} if profile is None else read_profile(profile))
     reporter: Reporter = JsonReporter() if as_json else TextReporter()
     with contextlib.ExitStack() as stack:
         stack.enter_context(_ended_by_signals())
-        scene = _set_up(stack, accounts, count, speed, reporter)
+        scene = _set_up(stack, accounts, count, speed, trouble=trouble, reporter=reporter)
         return asyncio.run(_play_once(scene, reporter) if once else _play(scene, reporter))
+
+
+class Trouble:
+    """What is to go wrong on the terminal, and how slow it is."""
+
+    def __init__(self, names: Sequence[str], profile: dict[str, Any]) -> None:
+        self._names = names
+        self._faults = faults_named(names)
+        self._fields = fields_of(self._faults, profile)
+
+    def prepare(self, file: Path, reporter: Reporter) -> None:
+        """Write the terminal's file of faults; one that is not there has none."""
+        if self._fields:
+            write_faults(file, self._fields)
+        if self._fields or self._names:
+            reporter.started("faults", file=str(file), names=" ".join(self._names) or "none")
+
+    def enrolled(self, accounts: Sequence[DemoAccount]) -> Sequence[DemoAccount]:
+        """The accounts with the passwords that are enrolled."""
+        is_wrong = any(fault.needs_wrong_password for fault in self._faults)
+        return with_wrong_password(accounts) if is_wrong else accounts
 
 
 @dataclass(frozen=True)
@@ -155,13 +194,15 @@ def _set_up(
     book: Path | None,
     count: int,
     speed: float,
+    *,
+    trouble: Trouble,
     reporter: Reporter,
 ) -> Scene:
     """Start store and worker. They end in the opposite order, whatever happens."""
     given = load_settings(GatewaySettings)
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mt5relay-demo-")))
     files = WorkerFiles(directory, book or _made_up(directory, count))
-    accounts = read_book(files.book)
+    accounts = trouble.enrolled(read_book(files.book))
     store = stack.enter_context(demo_store(given))
     settings = _settings_for(store, given)
     reporter.started("store", origin=store.origin, terminal=settings.terminal_id)
@@ -169,6 +210,7 @@ def _set_up(
         stack.callback(lambda: asyncio.run(_clear_keys(settings)))
     key_id = make_key(files)
     reporter.started("key", key_id=key_id)
+    trouble.prepare(files.faults, reporter)
     worker = stack.enter_context(running_worker(files, settings, speed))
     reporter.started("worker", pid=worker.pid, log=str(worker.log))
     return Scene(store, settings, accounts, key_id, worker)

@@ -39,6 +39,11 @@ class WorkerFiles:
         return self.directory / "demo.key"
 
     @property
+    def faults(self) -> Path:
+        """Read by the simulated terminal whenever it changes; it need not be there."""
+        return self.directory / "faults.json"
+
+    @property
     def log(self) -> Path:
         return self.directory / "worker.log"
 
@@ -144,6 +149,7 @@ def _worker_settings(files: WorkerFiles, settings: GatewaySettings, speed: float
         "MT5_TERMINAL": "simulated",
         "MT5_SIMULATOR_BOOK": str(files.book.absolute()),
         "MT5_SIMULATOR_SPEED": str(speed),
+        "MT5_SIMULATOR_FAULTS": str(files.faults),
         "MT5_PRIVATE_KEY_FILE": str(files.key),
         "MT5_SHUTDOWN_GRACE": str(GRACE),
         "MT5_LOG_FORMAT": "json",

@@ -1,7 +1,8 @@
 """What a simulated terminal does wrong, and how long it takes to do right.
 
 Latencies are on by default; everything hostile is off. No latency distribution of the real terminal
-is published: the defaults are assumptions within the bounds that production reports allow.
+is published: the defaults are assumptions within the bounds that production reports allow. What a
+probe measured on a terminal of your own takes their place: `Faults.from_profile`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import math
 import os
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from mt5relay_worker.simulator.book import explain
+from mt5relay_worker.simulator.profile import quantile
 
 Seconds = Annotated[float, Meta(ge=0)]
 Probability = Annotated[float, Meta(ge=0, le=1)]
@@ -32,13 +35,20 @@ class FaultsError(ValueError):
     """A file of faults can't be used; the message names the field and the remedy."""
 
 
-class LogNormal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A log-normal latency, given by its median and 95th percentile in seconds."""
+class LogNormal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A log-normal latency, given by its median and 95th percentile in seconds.
+
+    A measured one comes with its `quantiles`, from the lowest to the highest in even steps of
+    probability; where there are any they decide, and the other two only describe it.
+    """
 
     median: Annotated[float, Meta(gt=0)]
     p95: Annotated[float, Meta(gt=0)]
+    quantiles: Annotated[tuple[Seconds, ...], Meta(max_length=1_001)] = ()
 
     def sample(self, rng: random.Random) -> float:
+        if self.quantiles:
+            return quantile(self.quantiles, rng.random())
         return self.median * math.exp(rng.gauss(0, 1) * math.log(self.p95 / self.median) / _Z95)
 
 
@@ -93,6 +103,8 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     journal_delay_seconds: Seconds = 0.0
     """Lines of the journal reach its file so late."""
+    journal_silent: bool = False
+    """Lines of the journal are lost: the file can't be written."""
 
     market_closed: bool = False
     """From when this is set no symbol ticks; the link to the broker is there."""
@@ -121,20 +133,47 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     hold_interpreter_lock: bool = False
     """Hold the interpreter lock while waiting, as the real package does throughout a call."""
 
+    @classmethod
+    def from_profile(cls, report: Mapping[str, object]) -> Faults:
+        """What `mt5relay-worker probe` measured on a terminal, in place of the assumptions.
+
+        `report` is the report as its JSON decodes. What it measured too seldom keeps its default.
+
+        Raises:
+            FaultsError: it has no profile, or one that can't be used.
+        """
+        try:
+            return msgspec.convert(report["profile"], cls)
+        except KeyError:
+            raise FaultsError("report: it has no `profile`; give a report of `probe`") from None
+        except msgspec.ValidationError as error:
+            raise FaultsError(f"report: profile: {_explained(error)}") from None
+
+
+class _Report(msgspec.Struct):
+    """As much of a probe's report as is looked at here."""
+
+    profile: Faults | None = None
+
 
 def load_faults(path: Path | str) -> Faults:
-    """Read faults from a JSON file.
+    """Read faults from a JSON file: an object of faults, or the report of a probe.
 
     Raises:
         FaultsError: it can't be read, or a field is unknown or has an impossible value.
     """
     try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=Faults)
+        text = Path(path).read_bytes()
+        profile = msgspec.json.decode(text, type=_Report).profile
+        return msgspec.json.decode(text, type=Faults) if profile is None else profile
     except OSError as error:
         raise FaultsError(f"faults {path}: {error.strerror}; name a readable file") from error
     except msgspec.DecodeError as error:
-        why = explain(error, (*Faults.__struct_fields__, *LogNormal.__struct_fields__))
-        raise FaultsError(f"faults {path}: {why}") from None
+        raise FaultsError(f"faults {path}: {_explained(error)}") from None
+
+
+def _explained(error: msgspec.DecodeError) -> str:
+    return explain(error, (*Faults.__struct_fields__, *LogNormal.__struct_fields__))
 
 
 class FaultsFile:

@@ -30,6 +30,7 @@ class Journal:
         self._folder = folder
         self._late: deque[tuple[float, Path, str]] = deque()
         self.delay_seconds = 0.0
+        self.is_silent = False
 
     @property
     def is_kept(self) -> bool:
@@ -80,7 +81,7 @@ class Journal:
         self._write("Network", f"'{key[1]}': {words}", at, severity)
 
     def _write(self, source: str, words: str, at: float, severity: int = NOTE) -> None:
-        if self._folder is None:
+        if self._folder is None or self.is_silent:
             return
         when = datetime.fromtimestamp(at)  # noqa: DTZ006 - journals are in local time
         clock = f"{when:%H:%M:%S}.{when.microsecond // 1000:03}"

@@ -101,6 +101,7 @@ class Machine:
         if faults.market_closed != before.market_closed:
             self._market_closed_at = now if faults.market_closed else None
         self._journal.delay_seconds = faults.journal_delay_seconds
+        self._journal.is_silent = faults.journal_silent
 
     def _guard_thread(self, function: str) -> None:
         """The first thread to call owns the binding, until `shutdown`."""
@@ -119,7 +120,16 @@ class Machine:
     def _change_account(self) -> None:
         others = [key for key in self._broker.keys if key != self._session.account]
         if self.is_attached and others:
-            self._enter_session(Session(self._rng.choice(others), began=self._clock()))
+            self._begin(self._rng.choice(others), "full", is_stale=False)
+
+    def _begin(self, key: AccountKey, access: Access, *, is_stale: bool) -> None:
+        """A login, whoever made it, passes through the stages of one."""
+        before, now = self._session, self._clock()
+        self._enter_session(
+            begin_session(
+                key, access, before=before, faults=self.faults, is_stale=is_stale, now=now
+            )
+        )
 
     def _enter_session(self, session: Session) -> None:
         self._session = session
@@ -283,12 +293,7 @@ class Machine:
 
     def _switch(self, key: AccountKey, access: Access) -> None:
         faults, before = self.faults, self._session
-        is_stale = self._happens(faults.stale_login_probability)
-        self._enter_session(
-            begin_session(
-                key, access, before=before, faults=faults, is_stale=is_stale, now=self._clock()
-            )
-        )
+        self._begin(key, access, is_stale=self._happens(faults.stale_login_probability))
         self._saved[key] = access
         if key == before.account:
             return
