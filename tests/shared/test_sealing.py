@@ -133,6 +133,7 @@ def test_a_published_key_reads_back() -> None:
         ),
         msgspec.json.encode(SealingKey("", "")),
     ],
+    ids=["nothing", "no fields", "no text", "no key", "another key", "empty fields"],
 )
 def test_a_key_under_another_keys_id_is_not_trusted(published: bytes) -> None:
     with pytest.raises(MT5ValidationError, match=r"^sealing-key: .*do not trust it"):

@@ -320,7 +320,7 @@ def test_after_a_restart_nothing_is_confirmed(make_rig: MakeRig) -> None:
 
 
 def test_a_login_that_never_became_consistent_is_not_ready(make_rig: MakeRig) -> None:
-    rig = make_rig(lists_empty_seconds=None)
+    rig = make_rig(lists_empty_seconds=60.0)
     with pytest.raises(NotReadyError):
         rig.log_in(TRADER)
     assert rig.known() == "assumed"

@@ -12,8 +12,9 @@ from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.records import AccountInfo
 from mt5relay_shared.secret import Secret
 from mt5relay_worker.terminal.failure import IdentityError, NotReadyError, TerminalError
+from mt5relay_worker.terminal.figures import implies_positions, is_hydrated
 from mt5relay_worker.terminal.protocol import Read
-from mt5relay_worker.terminal.switching import VerifiedSwitch, implies_positions, is_hydrated
+from mt5relay_worker.terminal.switching import VerifiedSwitch
 
 if TYPE_CHECKING:
     from tests.worker.terminal.conftest import FakeBinding, FakeClock

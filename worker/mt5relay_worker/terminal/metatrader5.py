@@ -246,6 +246,14 @@ class MetaTrader5Adapter:
     def account_info(self) -> AccountInfo:
         return _record(AccountInfo, self._ask("account_info", self._binding.account_info))
 
+    def positions(self) -> list[TradePosition]:
+        return _records(TradePosition, self._ask("positions", self._binding.positions_get))
+
+    def all_deals(self) -> list[TradeDeal]:
+        """Every deal that the terminal has loaded. Raises as `read` does."""
+        call = self._binding.history_deals_get
+        return _records(TradeDeal, self._ask("deals", lambda: call(0, LATEST_DATE)))
+
     def read(self, operation: Operation, arguments: Arguments) -> Record | list[Any]:
         """Make one read.
 
@@ -269,7 +277,7 @@ class MetaTrader5Adapter:
     def _of_account(self, operation: Operation) -> Record | list[Any]:
         match operation:
             case Operation.POSITIONS:
-                return _records(TradePosition, self._ask("positions", self._binding.positions_get))
+                return self.positions()
             case Operation.ORDERS:
                 return _records(TradeOrder, self._ask("orders", self._binding.orders_get))
             case _:
