@@ -1,11 +1,12 @@
 """Run the demonstration, the tests or the checks from a fresh checkout.
 
     python3 run.py demo [--once] [--json] ...   the demonstration (see `demo --help`)
-    python3 run.py unit [PYTEST ARGUMENTS]      the tests that need no system of processes
+    python3 run.py unit [PYTEST ARGUMENTS]      the quick tests, without systems of processes
     python3 run.py test [PYTEST ARGUMENTS]      the tests; without arguments, coverage too
     python3 run.py check                        formatting, lint, types, import contracts
     python3 run.py simulate [--seeds N]         whole systems in virtual time, a seed each
     python3 run.py chaos [--minutes N --seed S] kill, freeze and cut real processes, then balance
+    python3 run.py hostile [--visits N]         every fault of a terminal at once, answers judged
     python3 run.py bench [--quick] [--soak N]   throughput, latency, memory, next to its peers
     python3 run.py conformance [--target NAME]  the simulator, or the real package, call by call
 
@@ -32,11 +33,15 @@ if sys.version_info < (3, 11):  # noqa: UP036 - it is for those who do not have 
 ROOT = Path(__file__).resolve().parent
 EXTRAS = {  # command -> extra
     "demo": "demo", "unit": "test", "test": "test", "check": "test", "simulate": "test",
-    "chaos": "test", "bench": "bench", "conformance": "test",
+    "chaos": "test", "hostile": "test", "bench": "bench", "conformance": "test",
 }  # fmt: skip
 INTERRUPTED = 130
 PARALLEL = ("-n", "auto", "--dist", "worksteal")  # a later `-n 0` takes it back
-NOT_UNIT = ("system", "chaos", "simulation")  # folders of tests
+TESTS_AT_ONCE = min(8, max(2, (os.cpu_count() or 1) * 3 // 2))  # many of them wait for processes
+NOT_UNIT = (  # tests that start processes, many times or for long
+    "system", "chaos", "simulation", "typing", "gateway/cli/test_cli_demo.py",
+    "worker/test_worker_cli.py", "hostile/test_hostile.py",
+)  # fmt: skip
 
 Command = Sequence[str | Path]
 
@@ -132,6 +137,11 @@ def chaos(environment: Environment, arguments: list[str]) -> int:
     return told([environment.python, "-m", "tests.chaos.chaos", *arguments])
 
 
+def hostile(environment: Environment, arguments: list[str]) -> int:
+    os.chdir(environment.root)
+    return told([environment.python, "-m", "tests.hostile.hostile", *arguments])
+
+
 def bench(environment: Environment, arguments: list[str]) -> int:
     os.chdir(environment.root)
     return call([environment.python, "-m", "bench", *arguments])
@@ -149,13 +159,15 @@ def simulate(environment: Environment, arguments: list[str]) -> int:
 
 def unit(environment: Environment, arguments: list[str]) -> int:
     os.chdir(environment.root)
-    ignored = [f"--ignore=tests/{folder}" for folder in NOT_UNIT]
+    spread_tests()
+    ignored = [f"--ignore=tests/{path}" for path in NOT_UNIT]
     return told([environment.python, "-m", "pytest", *PARALLEL, *ignored, *arguments])
 
 
 def test(environment: Environment, arguments: list[str]) -> int:
     """Stops at the first step that fails: coverage of a failing run says nothing."""
     os.chdir(environment.root)
+    spread_tests()
     python = environment.python
     if arguments:
         return told([python, "-m", "pytest", *PARALLEL, *arguments])
@@ -166,6 +178,11 @@ def test(environment: Environment, arguments: list[str]) -> int:
         [python, "-m", "coverage", "report"],
     ]
     return next((status for step in steps if (status := told(step)) != 0), 0)
+
+
+def spread_tests() -> None:
+    """Say how many processes `-n auto` means, unless the environment says it."""
+    os.environ.setdefault("PYTEST_XDIST_AUTO_NUM_WORKERS", str(TESTS_AT_ONCE))
 
 
 def check(environment: Environment, arguments: list[str]) -> int:
@@ -214,7 +231,7 @@ def heard(command: Command) -> tuple[int, str]:
 
 COMMANDS = {
     "demo": demo, "unit": unit, "test": test, "check": check, "simulate": simulate,
-    "chaos": chaos, "bench": bench, "conformance": conformance,
+    "chaos": chaos, "hostile": hostile, "bench": bench, "conformance": conformance,
 }  # fmt: skip
 
 

@@ -99,6 +99,7 @@ def probe(
     pause: float = 5.0,
     watch: float = 5.0,
     time_limit: float = 900.0,
+    attaches: int = 5,
     out: Path = Path("mt5relay-probe.json"),
     yes: Annotated[bool, Parameter(negative=())] = False,
     stdin: Annotated[bool, Parameter(negative=())] = False,
@@ -121,6 +122,7 @@ def probe(
         watch: seconds to look at the terminal after each, 0 to 120; less where the journal says
             that everything is there.
         time_limit: seconds after which no login begins, 1 to 14400.
+        attaches: how often to let go of the terminal and attach again at the end, 0 to 50.
         out: where the report goes; an existing file is never overwritten.
         yes: do not ask whether to go on.
         stdin: read each password as a line of standard input, as happens without a terminal.
@@ -133,6 +135,7 @@ def probe(
         pause=pause,
         watch=watch,
         time_limit=time_limit,
+        attaches=attaches,
         out=out,
         is_agreed=yes,
         from_stdin=stdin,

@@ -129,6 +129,11 @@ class FakeBinding:
     def is_on(self, account: AccountId) -> None:
         self.on = account
 
+    def logs_in_anew(self, *, margin: float = 0.0, lists: float = 0.0) -> None:
+        """To the same account, by itself; the stages take so many seconds."""
+        self._logged_in_at = self._clock()
+        self.after_login = AfterLogin(margin=margin, lists=lists)
+
     def fails(self, call: str, *failures: tuple[int, str] | type[Exception]) -> None:
         """What the next calls of a function leave in `last_error()`, or raise."""
         self._failures.setdefault(call, deque()).extend(failures)

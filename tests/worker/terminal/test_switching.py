@@ -164,6 +164,8 @@ def test_a_margin_that_is_never_computed_is_not_ready(
         ({"balance": 100.0, "equity": 0.0, "margin_free": 0.0}, False),
         ({"balance": 100.0, "equity": 80.0, "margin": 80.0, "margin_free": 0.0}, True),
         ({"balance": 0.0}, True),
+        ({"balance": 0.0, "equity": 500.0, "margin_free": 0.0}, False),
+        ({"balance": 0.0, "equity": 500.0, "margin": 40.0, "margin_free": 460.0}, True),
         ({"balance": -5.0}, True),
     ],
 )
@@ -331,6 +333,27 @@ def test_a_link_that_is_lost_before_a_read_fails_the_whole_visit(
     with pytest.raises(TerminalError) as failure:
         switch.read(ALICE, Read("positions"))
     assert failure.value.code == "MT5_CONNECTION_LOST"
+
+
+def test_figures_without_their_margin_are_not_ready_however_long_the_login_was_ago(
+    switch: VerifiedSwitch, binding: FakeBinding, clock: FakeClock
+) -> None:
+    """A terminal logs in anew by itself when it finds its broker again."""
+    log_in(switch)
+    binding.logs_in_anew(margin=1.0)
+    assert switch.read(ALICE, Read("account_info")).kind == "not_ready"
+    clock.sleep(1.0)
+    assert switch.read(ALICE, Read("account_info")).kind == "value"
+
+
+def test_no_positions_are_not_read_of_an_account_that_uses_margin(
+    switch: VerifiedSwitch, binding: FakeBinding, clock: FakeClock
+) -> None:
+    log_in(switch)
+    binding.logs_in_anew(lists=1.0)
+    assert switch.read(ALICE, Read("positions")).kind == "not_ready"
+    clock.sleep(1.0)
+    assert switch.read(ALICE, Read("positions")).kind == "value"
 
 
 def test_an_account_without_positions_reads_as_an_empty_list(switch: VerifiedSwitch) -> None:
