@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tests.hostile.truth import Flaw
 
-SHOWN = 30  # violations that are told in full
+SHOWN = 30  # of each kind are told in full
 
 
 @dataclass

@@ -87,9 +87,9 @@ def _initialize_hangs(_: random.Random) -> dict[str, Any]:
 
 
 _SEVERE: dict[str, tuple[float, Draw]] = {
-    "broker link lost": (0.03, _link_lost),
-    "update": (0.02, _update),
-    "recompile": (0.02, _recompile),
+    "broker link lost": (0.02, _link_lost),
+    "update": (0.015, _update),
+    "recompile": (0.015, _recompile),
     "broker throttle": (0.02, _throttle),
     "terminal missing": (0.01, _missing),
     "call hangs": (0.0015, _call_hangs),
@@ -98,7 +98,7 @@ _SEVERE: dict[str, tuple[float, Draw]] = {
 
 
 def draw(rng: random.Random) -> Weather:
-    """The next weather; one in nine stops everything, for most of a second."""
+    """The next weather; one in twelve stops everything, for most of a second."""
     faults = {**CALM, **_usual(rng)}
     dice = rng.random()
     for name, (chance, severe) in _SEVERE.items():

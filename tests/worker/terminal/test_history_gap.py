@@ -139,3 +139,59 @@ def test_a_history_that_its_broker_cut_off_costs_one_wait_and_no_second() -> Non
     kind, found, took = rig.deals()
     assert (kind, found) == ("value", WHOLE - 2)
     assert took < 0.1
+
+
+class NothingLoaded(SimulatedMetaTrader5):
+    """It has not begun to load the history, and answers as if there were none."""
+
+    def history_deals_total(self, /, *args: object, **kwargs: object) -> int | None:
+        return 0
+
+    def history_deals_get(self, /, *args: object, **kwargs: object) -> Any:
+        return ()
+
+
+class DiesMeanwhile(SimulatedMetaTrader5):
+    """Has loaded two deals, then answers no more."""
+
+    looks = 0
+
+    def history_deals_total(self, /, *args: object, **kwargs: object) -> int | None:
+        self.looks += 1
+        return 2 if self.looks == 1 else None
+
+    def history_deals_get(self, /, *args: object, **kwargs: object) -> Any:
+        return (super().history_deals_get(*args, **kwargs) or ())[:2]
+
+
+@pytest.mark.parametrize("binding", [NothingLoaded, DiesMeanwhile], ids=lambda one: one.__name__)
+def test_a_history_that_does_not_come_is_not_ready_however_often_one_asks(
+    binding: type[SimulatedMetaTrader5],
+) -> None:
+    rig = Rig(binding)
+    for _ in range(3):
+        assert rig.deals()[:2] == ("not_ready", 0)
+
+
+class Long(SimulatedMetaTrader5):
+    """Says that it has very many deals, at first more with each look."""
+
+    totals: tuple[int, ...] = (30_000, 40_000, 50_000, 50_000)
+    looks = 0
+
+    def history_deals_total(self, /, *args: object, **kwargs: object) -> int | None:
+        self.looks += 1
+        return self.totals[min(self.looks, len(self.totals)) - 1]
+
+
+class Longer(Long):
+    """Never stops loading."""
+
+    totals = tuple(range(30_000, 31_000))
+
+
+def test_a_history_that_is_too_long_to_add_up_is_counted_until_it_holds_still() -> None:
+    kind, _, took = Rig(Long).deals()
+    assert kind == "value"
+    assert took < 0.2
+    assert Rig(Longer).deals()[0] == "not_ready"

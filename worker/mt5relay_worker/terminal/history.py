@@ -85,23 +85,35 @@ class _Look:
 
     def __init__(self, terminal: MetaTrader5Adapter, account: AccountId, known: Gap | None) -> None:
         self.gap = NO_GAP
-        self.held_still = False
         self._terminal = terminal
         self._account = account
         self._known = known
         self._total: int | None = None
+        self._changes = 0  # of the gap, and moments without an answer
+
+    @property
+    def held_still(self) -> bool:
+        """Whether every look so far was answered, and always alike. That there is nothing at all is
+        not believed of an account that has something."""
+        has_any = bool(self._total) or self.gap == NO_GAP
+        return self._total is not None and self._changes == 0 and has_any
 
     def is_convincing(self) -> bool:
-        total = self._terminal.deals_total()
-        if total is None or (total == self._total and total <= MOST_ADDED_UP):
-            return False  # nothing has changed since the last look
+        before, total = self._total, self._terminal.deals_total()
+        if total is None:
+            self._changes += 1
+            return False
         if total > MOST_ADDED_UP:
-            self.held_still, self._total = total == self._total, total
-            return self.held_still
+            self._changes += before not in (None, total)
+            self._total = total
+            return total == before
+        if total == before:
+            return False  # nothing has happened since the last look
+        self._changes += 1  # until the terminal has answered
         gap = self._find_gap()
-        self.held_still = self._total is None or (self.held_still and gap == self.gap)
+        self._changes -= before is None or gap == self.gap
         self.gap, self._total = gap, total
-        return gap == self._known or (gap == NO_GAP and total > 0)
+        return gap in (NO_GAP, self._known) if total > 0 else gap == self._known == NO_GAP
 
     def _find_gap(self) -> Gap:
         info = self._terminal.account_info()
