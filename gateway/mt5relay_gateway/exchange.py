@@ -6,7 +6,7 @@ import asyncio
 
 from mt5relay_gateway.batch import CommandBatch, answered_within
 from mt5relay_gateway.inbox import Inbox
-from mt5relay_gateway.submitter import Stored, Submitter
+from mt5relay_gateway.submitter import Submitter
 from mt5relay_shared.errors import DeadlineExceededError, MT5StateError
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.messages import Reply, Request, decode_reply
@@ -33,23 +33,22 @@ class Exchange:
             DeadlineExceededError: there is none.
             MT5Error: the request was refused, or Redis can't be reached.
         """
+        loop = asyncio.get_running_loop()
+        reply = self._inbox.expect(request.id)
+        limit = loop.call_at(deadline + GRACE, _give_up, reply)
         try:
-            async with asyncio.timeout_at(deadline + GRACE):
-                return decode_reply(await self._reply(request, deadline))
+            self._submitter.start(request, deadline, reply)
+            return decode_reply(await reply or b"")
         except TimeoutError:
             return await self._last_look(request)
         except (asyncio.CancelledError, MT5StateError):  # the caller has gone, or the client closes
+            self._inbox.forget(request.id, reply)
             if not self._inbox.expects(request.id):  # another caller may share it
                 self._submitter.withdraw(request)
             raise
-
-    async def _reply(self, request: Request, deadline: float) -> bytes:
-        with self._inbox.expect(request.id) as pushed:
-            match await self._submitter.submit(request, deadline):
-                case Stored(reply):
-                    return reply
-                case _:
-                    return await pushed
+        finally:
+            limit.cancel()
+            self._inbox.forget(request.id, reply)
 
     async def _last_look(self, request: Request) -> Reply:
         """The durable reply may be there although nobody told: a trimmed or lost stream entry."""
@@ -62,3 +61,8 @@ class Exchange:
                 request_id=request.id,
             )
         return decode_reply(body)
+
+
+def _give_up(reply: asyncio.Future[bytes | None]) -> None:
+    if not reply.done():
+        reply.set_exception(TimeoutError())

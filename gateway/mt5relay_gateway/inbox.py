@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections import defaultdict
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -46,7 +45,7 @@ class Inbox:
         self._batch = batch
         self._keys = keys
         self._stream = keys.replies(name)
-        self._waiting: defaultdict[bytes, set[asyncio.Future[bytes]]] = defaultdict(set)
+        self._waiting: dict[bytes, tuple[asyncio.Future[bytes | None], ...]] = {}
         self._cursor = _START
         self._connection_id: int | None = None  # None: the connection must be made up to date
         self._refresh_at = 0.0
@@ -79,25 +78,25 @@ class Inbox:
                 await self._batch.call("UNLINK", self._stream)
         await self._redis.aclose()
 
-    @contextlib.contextmanager
-    def expect(self, request_id: str) -> Generator[asyncio.Future[bytes]]:
-        """A future for the reply to a request; enter before the request is sent."""
+    def expect(self, request_id: str) -> asyncio.Future[bytes | None]:
+        """A future for the reply to a request; ask for it before the request is sent, and `forget`
+        it afterwards."""
         key = request_id.encode()
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting[key].add(future)
-        try:
-            yield future
-        finally:
-            future.cancel()
-            self._forget(key, future)
+        future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._waiting[key] = (*self._waiting.get(key, ()), future)
+        return future
 
     def expects(self, request_id: str) -> bool:
         return request_id.encode() in self._waiting
 
-    def _forget(self, key: bytes, future: asyncio.Future[bytes]) -> None:
-        self._waiting[key].discard(future)
-        if not self._waiting[key]:
-            del self._waiting[key]
+    def forget(self, request_id: str, future: asyncio.Future[bytes | None]) -> None:
+        """Wait for it no more; once is as good as twice."""
+        key = request_id.encode()
+        others = tuple(one for one in self._waiting.get(key, ()) if one is not future)
+        if others:
+            self._waiting[key] = others
+        else:
+            self._waiting.pop(key, None)
 
     def _fail_waiting(self, error: MT5Error) -> None:
         for future in itertools.chain.from_iterable(self._waiting.values()):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -86,19 +86,28 @@ def conflict(request: Request) -> MT5ValidationError:
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    request: Request
-    fingerprint: str
-    answer: asyncio.Future[Submission]
+@dataclass(slots=True, eq=False)
+class _Submission:
+    """A request on its way into the queue, and the future that awaits what becomes of it."""
 
-    def succeed(self, submission: Submission) -> None:
-        if not self.answer.done():
-            self.answer.set_result(submission)
+    request: Request
+    deadline: float  # by the event loop's clock
+    reply: asyncio.Future[bytes | None]
+    is_for_place: bool  # in the queue is enough; else the reply itself is awaited
+    fingerprint: str = ""
+    pauses: Iterator[float] = field(default_factory=pauses)
+    was_away: bool = False  # Redis, when this was tried before
+
+    def __post_init__(self) -> None:
+        self.fingerprint = self.request.fingerprint()
+
+    def succeed(self, reply: bytes | None) -> None:
+        if not self.reply.done():
+            self.reply.set_result(reply)
 
     def fail(self, error: MT5Error) -> None:
-        if not self.answer.done():  # one for each: a shared one would collect tracebacks
-            self.answer.set_exception(copy.copy(error))
+        if not self.reply.done():  # one for each: a shared one would collect tracebacks
+            self.reply.set_exception(copy.copy(error))
 
 
 class Submitter:
@@ -111,11 +120,11 @@ class Submitter:
         self._keys = keys
         self._queue_limit = queue_limit
         self._gateway_limit = gateway_limit
-        self._waiting: dict[str | None, list[_Waiting]] = {}
+        self._waiting: dict[str | None, list[_Submission]] = {}
         self._sending: set[asyncio.Future[None]] = set()
 
-    async def submit(self, request: Request, deadline: float) -> Stored | Queued:
-        """Queue the request. `deadline` is by the event loop's clock.
+    async def submit(self, request: Request, deadline: float) -> None:
+        """Queue the request and wait until it is. `deadline` is by the event loop's clock.
 
         Raises:
             MT5Error: the refusal, e.g. `NoWorkerError`, with `retry_after` where known.
@@ -123,14 +132,17 @@ class Submitter:
             RedisInterruptedError: Redis could not be reached until the deadline.
             RedisUnavailableError: Redis refused the script.
         """
-        match await self._submit_until(request, deadline):
-            case Refused() as refused:
-                raise _refusal(refused, request)
-            case Conflict():
-                raise conflict(request)
-            case accepted:
-                logger.debug("request.queued", request_id=request.id, account=request.account)
-                return accepted
+        queued: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._enqueue(_Submission(request, deadline, queued, is_for_place=True))
+        await queued
+
+    def start(self, request: Request, deadline: float, reply: asyncio.Future[bytes | None]) -> None:
+        """Queue the request and see to that until it is, or until nobody awaits `reply`.
+
+        `reply` is settled where the request was answered before, and fails as `submit` does; else
+        it is left to whoever receives the replies.
+        """
+        self._enqueue(_Submission(request, deadline, reply, is_for_place=False))
 
     def withdraw(self, request: Request) -> None:
         """Say, without waiting, that this gateway waits no more; a worker may drop it then."""
@@ -140,43 +152,21 @@ class Submitter:
                 "HDEL", keys.request(request.id), f"to:{keys.replies(request.reply_to)}"
             )
 
-    async def _submit_until(self, request: Request, deadline: float) -> Submission:
-        """Where Redis was away the worker may still be coming back, so `NO_WORKER` is not final."""
-        clock, was_away = asyncio.get_running_loop().time, False
-        fingerprint = request.fingerprint()
-        for pause in pauses():
-            is_last = clock() + pause >= deadline
-            try:
-                submission = await self._submit_once(request, fingerprint)
-            except RedisInterruptedError:
-                was_away = True
-                if is_last:
-                    raise
-            else:
-                is_final = submission != Refused("NO_WORKER", None)
-                if is_final or is_last or not was_away:
-                    return submission
-            await asyncio.sleep(pause)
-            request = _with_time_left(request, deadline - clock())
-        raise AssertionError("pauses never end")
-
-    async def _submit_once(self, request: Request, fingerprint: str) -> Submission:
+    def _enqueue(self, one: _Submission) -> None:
         """All that is asked in one tick of the event loop is submitted by one call."""
-        waiting = self._waiting.setdefault(request.reply_to, [])
-        one = _Waiting(request, fingerprint, asyncio.get_running_loop().create_future())
+        waiting = self._waiting.setdefault(one.request.reply_to, [])
         waiting.append(one)
         if len(waiting) == 1:
-            asyncio.get_running_loop().call_soon(self._send, request.reply_to)
-        return await one.answer
+            asyncio.get_running_loop().call_soon(self._send, one.request.reply_to)
 
     def _send(self, reply_to: str | None) -> None:
-        waiting = self._waiting.pop(reply_to)
+        waiting = [one for one in self._waiting.pop(reply_to) if not one.reply.done()]
         for start in range(0, len(waiting), MAX_CALL):
             sending = asyncio.ensure_future(self._call(reply_to, waiting[start : start + MAX_CALL]))
             self._sending.add(sending)
             sending.add_done_callback(self._sending.discard)
 
-    async def _call(self, reply_to: str | None, waiting: Sequence[_Waiting]) -> None:
+    async def _call(self, reply_to: str | None, waiting: Sequence[_Submission]) -> None:
         keys = self._keys
         names = [keys.requests, keys.lease, keys.health, keys.queue, keys.shares]
         arguments: list[Argument] = [
@@ -189,12 +179,46 @@ class Submitter:
             arguments += (one.fingerprint, encode(request), request.timeout_ms, request.account)
         try:
             _, *answers = await self._batch.run(SUBMIT, names, arguments)
+        except RedisInterruptedError as error:
+            for one in waiting:
+                one.was_away = True
+                self._try_again(one, error)
         except MT5Error as error:
             for one in waiting:
                 one.fail(error)
         else:
             for one, answer in zip(waiting, answers, strict=True):
-                one.succeed(decode_submission(answer))
+                self._settle(one, answer)
+
+    def _settle(self, one: _Submission, answer: Sequence[Any]) -> None:
+        match decode_submission(answer):
+            case Queued():
+                logger.debug(
+                    "request.queued", request_id=one.request.id, account=one.request.account
+                )
+                if one.is_for_place:
+                    one.succeed(None)
+            case Stored(reply):
+                one.succeed(reply)
+            case Conflict():
+                one.fail(conflict(one.request))
+            case Refused("NO_WORKER") as refused if one.was_away:  # it may be coming back, too
+                self._try_again(one, _refusal(refused, one.request))
+            case Refused() as refused:
+                one.fail(_refusal(refused, one.request))
+
+    def _try_again(self, one: _Submission, error: MT5Error) -> None:
+        """After a pause, for as long as anybody waits; else it fails with this error."""
+        loop, pause = asyncio.get_running_loop(), next(one.pauses)
+        if loop.time() + pause >= one.deadline:
+            one.fail(error)
+        elif not one.reply.done():
+            loop.call_later(pause, self._again, one)
+
+    def _again(self, one: _Submission) -> None:
+        left = one.deadline - asyncio.get_running_loop().time()
+        one.request = _with_time_left(one.request, left)
+        self._enqueue(one)
 
 
 def _with_time_left(request: Request, seconds: float) -> Request:

@@ -70,7 +70,10 @@ class _Logger:
 
     def __getattr__(self, method: str) -> Callable[..., object]:
         if structlog.is_configured():
-            return cast(Callable[..., object], getattr(self._structured, method))
+            speak = cast(Callable[..., object], getattr(self._structured, method))
+            if structlog.get_config()["cache_logger_on_first_use"]:
+                self.__dict__[method] = speak  # what is not heard must cost next to nothing
+            return speak
         return partial(self._say_plainly, _LEVELS[method])
 
     def _say_plainly(self, level: int, event: str, **fields: object) -> None:

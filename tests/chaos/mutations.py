@@ -84,9 +84,9 @@ MUTATIONS = (
     Mutation(
         "the submitter gives a request a new id when it sends it again",
         "gateway/mt5relay_gateway/submitter.py",
-        "            request = _with_time_left(request, deadline - clock())\n",
-        "            request = _with_time_left(request, deadline - clock())\n"
-        "            request = msgspec.structs.replace(request, id=f'{request.id}-again')\n",
+        "        one.request = _with_time_left(one.request, left)\n",
+        "        again = f'{one.request.id}-again'\n"
+        "        one.request = msgspec.structs.replace(_with_time_left(one.request, left), id=again)\n",
         ("tests/gateway/test_recovery.py",),
     ),
     Mutation(

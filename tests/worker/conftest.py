@@ -43,6 +43,7 @@ from mt5relay_worker.connection_manager import (
     MT5ConnectionManager,
 )
 from mt5relay_worker.costs import Costs
+from mt5relay_worker.delivery import Delivery
 from mt5relay_worker.event_log import EventLog
 from mt5relay_worker.fallback import Fallback
 from mt5relay_worker.governor import GovernorPolicy, LoginCounts, LoginGovernor
@@ -351,6 +352,7 @@ class Parts:
             governor=self.governor,
             replies=self.replies,
             fallback=self.fallback,
+            delivery=Delivery(self.replies, self.fallback, self.costs, self.shadow, clock),
             clock=clock,
             is_stopping=lambda: self.is_stopping,
         )

@@ -494,7 +494,7 @@ async def test_who_lost_the_lease_answers_nothing_and_stops(
     stopped: list[Any] = []
 
     async def visit_until_stopped() -> None:
-        with pytest.raises(LeaseLostError):
+        with pytest.RaisesGroup(LeaseLostError, flatten_subgroups=True):
             await parts.visits.run()
         stopped.append(True)
 

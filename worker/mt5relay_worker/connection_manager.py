@@ -143,7 +143,7 @@ class MT5ConnectionManager:
         self._on_login = on_login  # told of each that was tried
         self._turn = anyio.Lock()  # fair: callers are served in the order in which they came
         self._is_initialized = False
-        self._fingerprint = ""  # of the credential that the current account was logged in with
+        self._credential: Credential | None = None  # that was logged in with last
         self._evictor: asyncio.Task[None] | None = None
         self._last_error: MT5Error | None = None
         self._last_failure_at: float | None = None
@@ -232,6 +232,12 @@ class MT5ConnectionManager:
             self._status.busy_with(Detail.IDLE if report.trade_allowed else Detail.ALGO_OFF)
             return report
 
+    @property
+    def credential(self) -> Credential | None:
+        """What the terminal is logged in with, by all that is known; None where nothing is."""
+        known = self._credential
+        return known if known and known.account == self._status.current_account else None
+
     async def is_connected(self) -> bool:
         """Whether the last thing known of the terminal is that it works."""
         _log_at_once("is_connected")
@@ -277,10 +283,8 @@ class MT5ConnectionManager:
         return self._is_initialized and self._terminal.is_running
 
     def _is_current(self, credential: Credential) -> bool:
-        return (
-            self._status.current_account == credential.account
-            and self._fingerprint == credential.fingerprint
-        )
+        known = self.credential
+        return known is not None and known.fingerprint == credential.fingerprint
 
     async def _make_ready(self) -> None:
         if not self._terminal.is_running:
@@ -366,7 +370,7 @@ class MT5ConnectionManager:
             raise MT5DataError(f"asked for {credential.account}, the terminal process read another")
         self._logins += visited.switched
         self._status.current_account = credential.account
-        self._fingerprint = credential.fingerprint
+        self._credential = credential
         now = anyio.current_time()
         await self._forget(self._pool.use(credential.account, credential.fingerprint, now))
 

@@ -92,13 +92,18 @@ class Replies:
         self._count(answers)
 
     async def finish_visit(
-        self, answers: Sequence[Answered], snapshot: Snapshot | None = None
+        self,
+        answers: Sequence[Answered],
+        snapshot: Snapshot | None = None,
+        *,
+        is_over: bool = True,
     ) -> None:
-        """Answer a visit's requests, store its snapshot, and end what `begin` noted."""
+        """Answer a visit's requests, store its snapshot, and end what `begin` noted, unless the
+        next visit has noted its own."""
         head, last = answers[:-_PER_CALL], answers[-_PER_CALL:]
         for start in range(0, len(head), _PER_CALL):
             await self._complete(head[start : start + _PER_CALL], None, "")
-        await self._complete(last, snapshot, "1")
+        await self._complete(last, snapshot, "1" if is_over else "")
         self._count(answers)
 
     async def _complete(

@@ -26,6 +26,7 @@ from mt5relay_worker.governor import GovernorPolicy, LoginGovernor
 
 EPSILON_MS = 25.0
 MAX_READS = 256  # of one visit: bounds the message and the time until others are looked at again
+MIN_READS = 32  # fewer are not worth a visit of their own
 RUN_LIMIT = 4 * MAX_READS  # requests that are looked at for those in a row
 UNGOVERNED = LoginGovernor(GovernorPolicy())  # allows every login at once
 
@@ -127,7 +128,8 @@ def plan_visit(
     if not _has_time_for_snapshot(oldest, sharing, slack, costs):
         sharing = []
     questions = backlog.questions(account)
-    chosen = _choose_reads(questions, slack, costs.snapshot_ms() if sharing else 0.0, costs)
+    spent_ms = costs.snapshot_ms() if sharing else 0.0
+    chosen = _choose_reads(questions, slack, spent_ms, costs, _most_reads(backlog, len(questions)))
     asking = (one for question in chosen for one in questions[question].values())
     serves = sorted((*sharing, *asking), key=lambda one: one.order)
     return Visit(account, bool(sharing), tuple(chosen), tuple(serves), backlog.newest_order())
@@ -168,18 +170,26 @@ class _Slack:
         return waiting.order < self._run_ends and reads_ms <= EPSILON_MS
 
 
+def _most_reads(backlog: Backlog, questions: int) -> int:
+    """Where everybody waits for one account, one half is answered while the other is read."""
+    if backlog.accounts > 1:
+        return MAX_READS
+    return min(MAX_READS, max(MIN_READS, math.ceil(questions / 2)))
+
+
 def _choose_reads(
     questions: Mapping[Question, Mapping[str, Waiting]],
     slack: _Slack,
     spent_ms: float,
     costs: Costs,
+    most: int,
 ) -> list[Question]:
     """The questions that fit, oldest first."""
     chosen: list[Question] = []
     for question, asking in questions.items():
         spent_ms += costs.read_ms(question.operation)
         oldest = next(iter(asking.values()))
-        if len(chosen) >= MAX_READS or not slack.allows(oldest, spent_ms):
+        if len(chosen) >= most or not slack.allows(oldest, spent_ms):
             break
         chosen.append(question)
     return chosen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -19,22 +19,21 @@ from mt5relay_shared.errors import (
     error_for,
 )
 from mt5relay_shared.logs import get_logger
-from mt5relay_shared.messages import OkReply
 from mt5relay_shared.operations import SNAPSHOT_OPERATIONS, Operation
-from mt5relay_shared.snapshots import Snapshot, SnapshotData
 from mt5relay_worker.backlog import Backlog, Waiting
 from mt5relay_worker.breaker import CircuitBreaker
 from mt5relay_worker.connection_manager import Credential, MT5ConnectionManager
 from mt5relay_worker.costs import Costs
+from mt5relay_worker.delivery import Delivery, Finished, error_of
 from mt5relay_worker.fallback import Fallback
 from mt5relay_worker.governor import LoginGovernor
 from mt5relay_worker.lockout import Lockout
-from mt5relay_worker.replies import Answered, Replies
+from mt5relay_worker.replies import Begun, Replies
 from mt5relay_worker.schedule import Follow, Step, Visit, Wait, next_step
 from mt5relay_worker.server_clock import ServerClock
 from mt5relay_worker.shadow_fifo import ShadowFifo
 from mt5relay_worker.state import ConnectionStatus
-from mt5relay_worker.terminal.protocol import Read, ReadResult, Visited
+from mt5relay_worker.terminal.protocol import Read, Visited
 
 log = get_logger("visits")
 
@@ -75,6 +74,7 @@ class Visits:
         governor: LoginGovernor,
         replies: Replies,
         fallback: Fallback,
+        delivery: Delivery,
         clock: ServerClock,
         is_stopping: Callable[[], bool],
     ) -> None:
@@ -89,6 +89,7 @@ class Visits:
         self._governor = governor
         self._replies = replies
         self._fallback = fallback
+        self._delivery = delivery
         self._clock = clock
         self._is_stopping = is_stopping
         self._wake = anyio.Event()
@@ -100,6 +101,10 @@ class Visits:
 
     async def run(self) -> None:
         """Visit until the worker stops."""
+        async with self._delivery.under_way():
+            await self._keep_visiting()
+
+    async def _keep_visiting(self) -> None:
         while not self._is_stopping():
             self._wake = anyio.Event()
             if not self._breaker.is_closed:
@@ -146,14 +151,14 @@ class Visits:
         await self._replies.finish_visit([])
 
     async def _make(self, visit: Visit) -> None:
-        begun = await self._replies.begin(visit.account, visit.serves)
+        began_ms = self._clock.now_ms()
+        known = self._manager.credential
+        if known is not None and known.account == visit.account:
+            begun, visited = await self._begin_beside(visit, known)
+        else:
+            begun, visited = await self._replies.begin(visit.account, visit.serves), None
         if begun.dropped:
             self._drop([one for one in visit.serves if one.entry in begun.dropped])
-            return  # who is left is planned for anew
-        oldest = self._backlog.oldest_for(visit.account)
-        if oldest is None:  # all have expired meanwhile
-            await self._replies.finish_visit([])
-            return
         credential = begun.credential
         if credential is None:
             unknown = AccountUnknownError(
@@ -162,25 +167,55 @@ class Visits:
             )
             await self._fail(self._backlog.waiting_for(visit.account), unknown)
             return
-        cooldown = self._cooldown_of(credential)
-        if cooldown > 0:
-            await self._fail(self._backlog.waiting_for(visit.account), _locked_out(cooldown, visit))
-            return
+        if visited is None or credential != known:
+            if begun.dropped:
+                return  # who is left is planned for anew
+            cooldown = self._cooldown_of(credential)
+            if cooldown > 0:
+                waiting = self._backlog.waiting_for(visit.account)
+                await self._fail(waiting, _locked_out(cooldown, visit))
+                return
+            visited = await self._go(visit, credential)
+        if visited is None:  # all have expired meanwhile
+            await self._replies.finish_visit([])
+        elif isinstance(visited, MT5Error):
+            await self._give_up(visit, visited)
+        else:
+            await self._answer(visit, visited, began_ms)
+
+    async def _begin_beside(
+        self, visit: Visit, credential: Credential
+    ) -> tuple[Begun, Visited | MT5Error | None]:
+        """Where the terminal is on the account already, it need not wait until Redis knows."""
+        visited: Visited | MT5Error | None = None
+
+        async def go() -> None:
+            nonlocal visited
+            visited = await self._go(visit, credential)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(go)
+            begun = await self._replies.begin(visit.account, visit.serves)
+        return begun, visited
+
+    async def _go(self, visit: Visit, credential: Credential) -> Visited | MT5Error | None:
+        """Take a visit to the terminal; None where nobody waits for it any more."""
+        oldest = self._backlog.oldest_for(visit.account)
+        if oldest is None:
+            return None
         self._shadow.stall(self._governor.allows_at_ms(visit.account, self._status.current_account))
         self._backlog.visit_begins(oldest)
-        reads = _reads_of(visit)
-        began = self._clock.now_ms()
-        visited = await self._attempt(credential, reads, self._limit_of(visit))
-        if isinstance(visited, MT5Error):
-            self._shadow.stall(self._clock.now_ms())
-            waiting = self._backlog.waiting_for(visit.account)
-            failed = [one for one in waiting if not self._spare(one, visited)]
-            self._backlog.remove(failed)
-            if self._backlog.newest_account == visit.account:
-                self._backlog.newest_account = None  # who just failed is not followed
-            await self._fail(failed, visited)
-        else:
-            await self._answer(visit, visited, began)
+        return await self._attempt(credential, _reads_of(visit), self._limit_of(visit))
+
+    async def _give_up(self, visit: Visit, error: MT5Error) -> None:
+        """A visit failed: answer all who wait for the account, but those who may try once more."""
+        self._shadow.stall(self._clock.now_ms())
+        waiting = self._backlog.waiting_for(visit.account)
+        failed = [one for one in waiting if not self._spare(one, error)]
+        self._backlog.remove(failed)
+        if self._backlog.newest_account == visit.account:
+            self._backlog.newest_account = None  # who just failed is not followed
+        await self._fail(failed, error)
 
     def _limit_of(self, visit: Visit) -> float:
         """Seconds that the terminal has: as long as anybody waits, but never an unfair chance.
@@ -262,36 +297,24 @@ class Visits:
             self._costs.observe_read(operation, result.took_ms)
         now_ms = self._clock.now_ms()
         served = [
-            *(one for one in visit.serves if one.entry in self._backlog),  # others have expired
+            *(one for one in visit.serves if one.entry in self._backlog),  # others have left
             *(
                 one
                 for one in self._backlog.joined_after(visit.account, visit.planned_at)
                 if visit.answers(one) and one.accepts(read_began_ms, now_ms)
             ),
         ]
-        answers: list[Answered] = []
-        failures: list[tuple[Waiting, MT5Error]] = []
-        for one in served:
-            result = results[_key_of(one)]
-            if result.data is not None:
-                answers.append(_ok(one, result, visited, read_began_ms, now_ms))
-            elif not self._spare(one, _error_of(result)):
-                failures.append((one, _error_of(result)))
-        settled = [*self._settled(served, answers, failures)]
-        for one, error in failures:
-            answers += await self._fallback.answers([one], error)
-        self._backlog.remove(settled)
-        await self._replies.finish_visit(answers, _snapshot_of(visit, visited, read_began_ms))
-        self._measure(settled, visited, results, began_ms)
-
-    def _settled(
-        self,
-        served: Iterable[Waiting],
-        answers: Iterable[Answered],
-        failures: Iterable[tuple[Waiting, MT5Error]],
-    ) -> list[Waiting]:
-        entries = {one.entry for one in answers} | {one.entry for one, _ in failures}
-        return [one for one in served if one.entry in entries]
+        settled = [
+            (one, result)
+            for one in served
+            for result in (results[_key_of(one)],)
+            if result.data is not None or not self._spare(one, error_of(result))
+        ]
+        for one, _ in settled:
+            self._tried_before.discard(one.entry)
+        self._backlog.remove(one for one, _ in settled)
+        finished = Finished(visit, visited, settled, began_ms, read_began_ms)
+        await self._delivery.deliver(finished, goes_on=len(self._backlog) > 0)
 
     def _spare(self, one: Waiting, error: MT5Error) -> bool:
         """A failure that may pass is tried once more for those with time left."""
@@ -303,41 +326,6 @@ class Visits:
             self._tried_before = {entry for entry in self._tried_before if entry in self._backlog}
         self._tried_before.add(one.entry)
         return True
-
-    def _measure(
-        self,
-        settled: Sequence[Waiting],
-        visited: Visited,
-        results: dict[object, ReadResult],
-        began_ms: int,
-    ) -> None:
-        """Tell the shadow what was served, at the costs that strict FIFO would have had too.
-
-        What a small visit takes beside switch and reads (the pipe, Redis) strict FIFO would take
-        for every request.
-        """
-        now_ms = self._clock.now_ms()
-        on_terminal_ms = visited.switch_ms + sum(result.took_ms for result in visited.results)
-        full_read_ms = sum(
-            result.took_ms for key, result in results.items() if isinstance(key, Operation)
-        )
-        overhead_ms = max(0.0, now_ms - began_ms - on_terminal_ms)
-        self._costs.observe_overhead(overhead_ms, len(settled))
-        overhead_ms = min(overhead_ms, self._costs.overhead_ms)
-        for one in settled:
-            self._tried_before.discard(one.entry)
-            log.debug(
-                "request.served",
-                request_id=one.request.id,
-                account=str(one.account),
-                operation=one.request.operation,
-                waited_ms=now_ms - one.arrived_ms,
-            )
-            switch_ms = (
-                visited.switch_ms if visited.switched else self._costs.switch_ms(one.account)
-            )
-            read_ms = full_read_ms if one.is_in_snapshot else results[_key_of(one)].took_ms
-            self._shadow.serve(one.entry, now_ms, switch_ms, read_ms + overhead_ms)
 
     def _drop(self, unheard: Sequence[Waiting]) -> None:
         """Nobody waits for these any more: the terminal is spared, and nobody is told."""
@@ -401,36 +389,3 @@ def _reads_of(visit: Visit) -> list[Read]:
             for question in visit.questions
         ),
     ]
-
-
-def _error_of(result: ReadResult) -> MT5Error:
-    return error_for(result.code or "INTERNAL", result.message, mt5_error=result.mt5)
-
-
-def _ok(
-    one: Waiting, result: ReadResult, visited: Visited, read_began_ms: int, now_ms: int
-) -> Answered:
-    reply = OkReply(
-        id=one.request.id,
-        account=str(AccountId(visited.login, visited.server)),
-        operation=one.request.operation,
-        data=msgspec.Raw(result.data or b"null"),
-        as_of_ms=read_began_ms,
-        age_ms=max(0, now_ms - read_began_ms),
-        source="terminal",
-        synchronized=visited.synchronized,
-        server_utc_offset=visited.server_utc_offset,
-    )
-    return Answered(one.entry, one.request, reply)
-
-
-def _snapshot_of(visit: Visit, visited: Visited, read_began_ms: int) -> Snapshot | None:
-    """The full read, where each of its parts has data."""
-    if not visit.reads_snapshot:
-        return None
-    parts = [result.data for result in visited.results[: len(SNAPSHOT_OPERATIONS)]]
-    if any(part is None for part in parts):
-        return None
-    info, positions, orders = (msgspec.Raw(part or b"") for part in parts)
-    data = SnapshotData(account_info=info, positions=positions, orders=orders)
-    return Snapshot(visit.account, data, read_began_ms, visited.synchronized)

@@ -28,6 +28,7 @@ from mt5relay_worker.breaker import BreakerPolicy, CircuitBreaker
 from mt5relay_worker.commands import Commands
 from mt5relay_worker.connection_manager import ConnectionLimits, MT5ConnectionManager
 from mt5relay_worker.costs import Costs
+from mt5relay_worker.delivery import Delivery
 from mt5relay_worker.event_log import EventLog
 from mt5relay_worker.expiry import Expiry
 from mt5relay_worker.fallback import Fallback
@@ -217,6 +218,7 @@ class Worker:
             governor=governor,
             replies=replies,
             fallback=fallback,
+            delivery=Delivery(replies, fallback, costs, shadow, clock),
             clock=clock,
             is_stopping=self._is_stopping,
         )

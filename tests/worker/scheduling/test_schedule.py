@@ -16,6 +16,7 @@ from mt5relay_worker.backlog import Backlog
 from mt5relay_worker.costs import Costs
 from mt5relay_worker.schedule import (
     MAX_READS,
+    MIN_READS,
     Follow,
     Step,
     Visit,
@@ -163,8 +164,26 @@ def test_a_full_read_does_not_keep_whose_turn_it_is() -> None:
 
 def test_a_visit_has_a_bound_on_its_reads() -> None:
     free = known_costs(ACCOUNTS, read_ms=0)
-    step = visit(ticks(A, *(f"S{number}" for number in range(MAX_READS + 50))), costs=free)
-    assert len(step.questions) == MAX_READS
+    many = ticks(A, *(f"S{number}" for number in range(MAX_READS + 50)))
+    assert len(visit([*many, Arrival(0, B)], costs=free).questions) == MAX_READS
+
+
+@pytest.mark.parametrize(
+    ("waiting_for_a", "others", "read"),
+    [
+        (MIN_READS, [], MIN_READS),
+        (3 * MIN_READS, [], 3 * MIN_READS // 2),
+        (3 * MIN_READS, [Arrival(0, B)], 3 * MIN_READS),
+        (9 * MAX_READS, [], MAX_READS),
+    ],
+    ids=["too few to share out", "one half", "not where others wait", "the bound"],
+)
+def test_of_many_for_one_account_half_are_answered_while_the_others_are_read(
+    waiting_for_a: int, others: list[Arrival], read: int
+) -> None:
+    free = known_costs(ACCOUNTS, read_ms=0)
+    asked = ticks(A, *(f"S{number}" for number in range(waiting_for_a)))
+    assert len(visit([*asked, *others], costs=free).questions) == read
 
 
 def test_who_arrives_during_the_login_rides_along_where_the_reads_answer_it() -> None:
@@ -228,6 +247,6 @@ def test_a_worker_that_has_fallen_behind_reads_many_at_once() -> None:
     """Strict FIFO pays for a visit with each request; one visit for many must not look late."""
     costs = known_costs(ACCOUNTS, switch_ms=1_000, read_ms=0.05)
     costs.observe_overhead(2.0, served=1)
-    behind = queue(costs, ticks(A, *(f"S{number}" for number in range(400))))
+    behind = queue(costs, ticks(A, *(f"S{number}" for number in range(2 * MAX_READS))))
     late = plan_visit(behind, A, A, costs, now_ms=1_000 + 300)
     assert len(late.questions) == MAX_READS

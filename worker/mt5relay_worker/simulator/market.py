@@ -25,7 +25,7 @@ SAMPLES_A_BAR = 8
 _YEAR = 365 * 86_400.0
 _WEEK = 7 * 86_400
 _FIRST_SUNDAY = 3 * 86_400
-_PERIODS = tuple(4.0**octave for octave in range(13))
+_NOISES = tuple((4.0**octave, math.sqrt(4.0**octave / _YEAR)) for octave in range(13))
 _MASK = (1 << 64) - 1
 
 
@@ -148,16 +148,14 @@ def _bar_seconds(timeframe: int) -> int:
 
 def walk(seed: int, at: float, volatility: float) -> float:
     """The logarithm of price over middle price."""
-    return volatility * sum(
-        math.sqrt(period / _YEAR) * _noise(seed, octave, at / period)
-        for octave, period in enumerate(_PERIODS)
-    )
-
-
-def _noise(seed: int, octave: int, position: float) -> float:
-    whole = math.floor(position)
-    part = position - whole
-    return (1 - part) * lattice(seed, octave, whole) + part * lattice(seed, octave, whole + 1)
+    drift = 0.0
+    for octave, (period, weight) in enumerate(_NOISES):
+        position = at / period
+        whole = math.floor(position)
+        part = position - whole
+        before, after = lattice(seed, octave, whole), lattice(seed, octave, whole + 1)
+        drift += weight * ((1 - part) * before + part * after)
+    return volatility * drift
 
 
 @lru_cache(maxsize=1 << 16)

@@ -12,7 +12,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from mt5relay_shared.accounts import AccountId
@@ -143,7 +143,7 @@ class TerminalHost:
         if switched:
             self._switch.switch(account, visit.fingerprint, password, visit.timeout_ms)
         switch_ms = (self._switch.now() - began) * 1000
-        results = within_budget(self._switch.read(account, read) for read in visit.reads)
+        results = within_budget(self._make(account, visit.reads, is_seen=not switched))
         self._ticks.look(account, symbols_in(visit.reads))
         return Visited(
             visit.login,
@@ -154,6 +154,15 @@ class TerminalHost:
             results,
             server_utc_offset=self._ticks.offset(visit.server),
         )
+
+    def _make(
+        self, account: AccountId, reads: Iterable[Read], *, is_seen: bool
+    ) -> Iterator[ReadResult]:
+        """Read by read; between two of them one look at who is logged in is enough."""
+        for read in reads:
+            result = self._switch.read(account, read, is_seen=is_seen)
+            is_seen = result.data is not None
+            yield result
 
     def _probe(self) -> Probed:
         state = self._terminal.state()
