@@ -19,8 +19,9 @@ from bench.redis_link import redis_at
 from bench.world import account, password, write_book
 
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.envelopes import decode_sealing_key
 from mt5relay_shared.keys import Keys
-from mt5relay_shared.sealing import decode_sealing_key, seal
+from mt5relay_shared.sealing import seal
 from mt5relay_shared.secret import Secret
 
 ROOT = Path(__file__).resolve().parent.parent

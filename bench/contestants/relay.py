@@ -9,7 +9,6 @@ from bench.driving import closed_loop
 from bench.world import Lookup
 
 from mt5relay_gateway import AccountClient
-from mt5relay_shared.logs import configure_logs
 
 TIMEOUT = 300.0  # seconds; nothing may expire while it is measured
 
@@ -27,6 +26,5 @@ class RelayClient:
 
 @contextlib.asynccontextmanager
 async def client(url: str) -> AsyncGenerator[RelayClient]:
-    configure_logs("json", "warning")
     async with AccountClient(url) as asking:
         yield RelayClient(asking)

@@ -29,10 +29,11 @@ from typing import Any
 from mt5relay_gateway import AccountClient
 from mt5relay_gateway.cli.store import StoreServer, running_server
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.envelopes import decode_sealing_key
 from mt5relay_shared.errors import MT5Error
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.redis_client import connect
-from mt5relay_shared.sealing import decode_sealing_key, seal
+from mt5relay_shared.sealing import seal
 from mt5relay_shared.secret import Secret
 
 ACCOUNT = AccountId(10_000_001, "MetaQuotes-Demo")

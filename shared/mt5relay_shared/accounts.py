@@ -57,6 +57,7 @@ def check_login(login: int) -> None:
         raise MT5ValidationError(f"login: {login} is not between 1 and {MAX_LOGIN}")
 
 
+@lru_cache(maxsize=256)  # a broker has few servers, and each answer names one
 def check_server(server: str) -> None:
     if not server or server != server.strip():
         raise MT5ValidationError(

@@ -1,4 +1,4 @@
-"""Structured logs on standard error: JSON for machines, colours for people.
+"""The loggers of all modules.
 
 Events are fixed dotted names; data goes into fields. Fields bound with structlog's context
 variables stand on every line written meanwhile: a visit binds its account and its requests' ids.
@@ -10,51 +10,19 @@ import logging
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, cast
+from typing import TYPE_CHECKING, cast
 
-import structlog
-
-LogFormat = Literal["auto", "json", "console"]
-
-
-def configure_logs(log_format: str = "auto", level: str = "info") -> None:
-    """Set up structlog for this process; call once, before the first line.
-
-    Tracebacks never show local variables: a password could be one.
-    """
-    readable = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
-    renderers: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-        if readable
-        else [_plain_tracebacks, structlog.processors.JSONRenderer()]
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *renderers,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[level.upper()]
-        ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 
-_plain_tracebacks = structlog.processors.ExceptionRenderer(
-    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-)
-
-
-def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
+def get_logger(name: str) -> FilteringBoundLogger:
     """A logger that carries the module it speaks for.
 
     In a program that has not configured structlog it speaks through `logging`, as `mt5relay.NAME`:
-    a library does not print by itself.
+    a library does not print by itself, nor does it load what it does not need.
     """
-    return cast(structlog.typing.FilteringBoundLogger, _Logger(name))
+    return cast("FilteringBoundLogger", _Logger(name))
 
 
 _LEVELS = {
@@ -65,12 +33,14 @@ _LEVELS = {
 
 class _Logger:
     def __init__(self, name: str) -> None:
-        self._structured = structlog.get_logger(module=name)
+        self._name = name
         self._plain = logging.getLogger(f"mt5relay.{name}")
 
     def __getattr__(self, method: str) -> Callable[..., object]:
-        if structlog.is_configured():
-            speak = cast(Callable[..., object], getattr(self._structured, method))
+        structlog = sys.modules.get("structlog")
+        if structlog is not None and structlog.is_configured():
+            speaker = structlog.get_logger(module=self._name)
+            speak = cast(Callable[..., object], getattr(speaker, method))
             if structlog.get_config()["cache_logger_on_first_use"]:
                 self.__dict__[method] = speak  # what is not heard must cost next to nothing
             return speak

@@ -7,7 +7,6 @@ into `info`, so an envelope that was moved to another account does not open.
 from __future__ import annotations
 
 import base64
-import hashlib
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -22,29 +21,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mt5relay_shared.accounts import AccountId, check_password
+from mt5relay_shared.envelopes import Envelope, SealingKey, key_fingerprint
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.secret import Secret
 
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _PURPOSE = b"mt5relay/credential/v1\x00"
-_PUBLIC_KEY_BYTES = 32  # of X25519
 _BLOCK = 64  # passwords are padded to a multiple of this, so an envelope does not tell their length
-
-
-class SealingKey(msgspec.Struct, frozen=True):
-    """The worker's public key as it stands at `sealing-key`; `key_id` is its fingerprint."""
-
-    key_id: str
-    public_key: str
-
-
-class Envelope(msgspec.Struct, frozen=True):
-    """A sealed credential as it stands in the hash `accounts`."""
-
-    v: int
-    key_id: str
-    sealed_at_ms: int
-    ciphertext: str
 
 
 def generate_private_key() -> bytes:
@@ -73,28 +56,7 @@ def load_private_key(pem: bytes) -> X25519PrivateKey:
 
 def public_part(key: X25519PrivateKey) -> SealingKey:
     raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return SealingKey(_fingerprint(raw), base64.b64encode(raw).decode())
-
-
-def decode_sealing_key(body: bytes) -> SealingKey:
-    """Read `sealing-key` and check that the id belongs to the key.
-
-    Raises:
-        MT5ValidationError: somebody wrote something else there.
-    """
-    try:
-        key = msgspec.json.decode(body, type=SealingKey)
-        raw = base64.b64decode(key.public_key, validate=True)
-        genuine = len(raw) == _PUBLIC_KEY_BYTES and _fingerprint(raw) == key.key_id
-    except ValueError:
-        genuine, key = False, SealingKey("", "")
-    if not genuine:
-        raise MT5ValidationError("sealing-key: not a key with its own fingerprint; do not trust it")
-    return key
-
-
-def _fingerprint(raw: bytes) -> str:
-    return hashlib.sha256(raw).hexdigest()[:32]
+    return SealingKey(key_fingerprint(raw), base64.b64encode(raw).decode())
 
 
 def seal(password: Secret, account: AccountId, key: SealingKey, now_ms: int) -> bytes:
@@ -123,11 +85,6 @@ def open_envelope(body: bytes, account: AccountId, key: X25519PrivateKey) -> Sec
             f"credential of {account}: it does not open with this worker's key;"
             f" enrol it again with `mt5relay accounts add {account}`"
         ) from None
-
-
-def envelope_fingerprint(body: bytes) -> str:
-    """Tell one enrolled credential from the next without opening either."""
-    return hashlib.sha256(body).hexdigest()[:32]
 
 
 def _info(account: AccountId) -> bytes:

@@ -31,9 +31,10 @@ from tests.chaos.link import Link
 
 from mt5relay_gateway.cli.store import StoreServer, running_server
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.envelopes import decode_sealing_key
 from mt5relay_shared.keys import WORKER_GROUP, Keys
 from mt5relay_shared.redis_client import connect
-from mt5relay_shared.sealing import decode_sealing_key, seal
+from mt5relay_shared.sealing import seal
 from mt5relay_shared.secret import Secret
 
 TICK = (1.0, 3.0)  # seconds between two faults

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import structlog
 
-from mt5relay_shared.logs import configure_logs, get_logger
+from mt5relay_shared.log_output import configure_logs
+from mt5relay_shared.logs import get_logger
 from mt5relay_shared.secret import Secret
 
 PASSWORD = "Planted-Secret-1"

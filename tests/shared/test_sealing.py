@@ -15,12 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.envelopes import Envelope, SealingKey, decode_sealing_key, envelope_fingerprint
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.sealing import (
-    Envelope,
-    SealingKey,
-    decode_sealing_key,
-    envelope_fingerprint,
     generate_private_key,
     load_private_key,
     open_envelope,

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from mt5relay_shared.logs import configure_logs
+from mt5relay_shared.log_output import configure_logs
 from mt5relay_shared.settings import load_settings_or_exit
 from mt5relay_worker.cli import EXIT_LEASE_LOST
 from mt5relay_worker.lease import LeaseLostError
@@ -27,8 +27,8 @@ from mt5relay_worker.worker import Worker
 class BusyTerminal(TerminalProcess):
     """A real terminal process; asking it takes the whole event loop when the file says so."""
 
-    def __init__(self, told: Path, *, start_limit: float) -> None:
-        super().__init__(start_limit=start_limit)
+    def __init__(self, told: Path, settings: WorkerSettings) -> None:
+        super().__init__(settings.terminal_options, start_limit=settings.start_limit)
         self._told = told
 
     async def ask(self, command: Command, limit: float) -> Answer:
@@ -46,7 +46,7 @@ class BusyTerminal(TerminalProcess):
 async def main(told: Path) -> None:
     settings = load_settings_or_exit(WorkerSettings)
     configure_logs(settings.log_format, settings.log_level)
-    terminal = BusyTerminal(told, start_limit=settings.start_limit)
+    terminal = BusyTerminal(told, settings)
     worker = Worker(settings, terminal, keeper=LeaseKeeper)
     stop_on_end_of_input(worker.stop)
     await worker.run()

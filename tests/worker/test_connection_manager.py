@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.envelopes import SealingKey
 from mt5relay_shared.errors import (
     MT5AuthError,
     MT5ConnectionError,
@@ -25,7 +26,6 @@ from mt5relay_shared.errors import (
 )
 from mt5relay_shared.health import ConnectionState
 from mt5relay_shared.records import AccountInfo
-from mt5relay_shared.sealing import SealingKey
 from mt5relay_worker.connection_manager import (
     TERMINAL_FAILURES,
     ConnectionLimits,

@@ -15,8 +15,9 @@ import pytest
 from redis.asyncio import Redis
 
 from mt5relay_gateway.cli.store import StoreServer
+from mt5relay_shared.envelopes import decode_sealing_key
 from mt5relay_shared.keys import Keys
-from mt5relay_shared.sealing import decode_sealing_key, load_private_key, public_part
+from mt5relay_shared.sealing import load_private_key, public_part
 from mt5relay_worker.cli import EXIT_LEASE_LOST
 from mt5relay_worker.credentials import write_private_key
 

@@ -17,7 +17,6 @@ from mt5relay_shared.errors import (
 from mt5relay_shared.logs import get_logger
 from mt5relay_shared.messages import (
     MalformedRequestError,
-    Question,
     Request,
     decode_request,
     error_reply,
@@ -75,10 +74,11 @@ class Admission:
         """Take in what has arrived. `crashes` counts, by request id, how often a worker died."""
         answered: list[Answered] = []
         newcomers: list[Waiting] = []
+        now_ms = self._clock.now_ms()
         for entry in entries:
             if self.knows(entry.id):  # read again after trouble on the way
                 continue
-            waiting = await self._examine(entry, crashes or {}, answered)
+            waiting = await self._examine(entry, crashes or {}, answered, now_ms)
             if waiting is not None:
                 newcomers.append(waiting)
         answered += await self._answer_from_snapshots(newcomers)
@@ -87,7 +87,7 @@ class Admission:
         await self._replies.answer(answered)
 
     async def _examine(
-        self, entry: Entry, crashes: dict[str, int], answered: list[Answered]
+        self, entry: Entry, crashes: dict[str, int], answered: list[Answered], now_ms: int
     ) -> Waiting | None:
         body = entry.body or b""
         try:
@@ -104,36 +104,33 @@ class Admission:
             log.error("request.buried", request_id=request.id, account=request.account)
             await self._replies.bury(entry.id, body, poisoned, request, times)
             return None
+        arrived_ms = arrival_ms(entry.id)
         try:
             question = request.question()
-            self._check_deadline(entry.id, request)
+            self._check_deadline(arrived_ms, request, now_ms)
         except MT5Error as error:
             answered.append(self._refusal(entry.id, request, error))
             return None
-        return self._waiting(entry.id, request, question)
+        self._order += 1
+        finish = self._shadow.arrive(entry.id, question.account, question.operation, arrived_ms)
+        return Waiting(entry.id, self._order, request, question, arrived_ms, now_ms, finish)
 
     async def _bury(self, entry: str, body: bytes, error: MT5Error) -> None:
         log.warning("request.unreadable", entry=entry, error=error.message)
         await self._replies.bury(entry, body, error, None)
 
-    def _check_deadline(self, entry: str, request: Request) -> None:
+    def _check_deadline(self, arrived_ms: int, request: Request, now_ms: int) -> None:
         if request.timeout_ms > self._max_timeout_ms:
             raise MT5ValidationError(
                 f"timeout_ms: {request.timeout_ms} is above this worker's {self._max_timeout_ms};"
                 " ask with less, or raise MT5_MAX_TIMEOUT"
             )
-        if arrival_ms(entry) + request.timeout_ms <= self._clock.now_ms():
+        if arrived_ms + request.timeout_ms <= now_ms:
             raise DeadlineExceededError("it expired before the worker could take it in")
 
     def _refusal(self, entry: str, request: Request, error: MT5Error) -> Answered:
         log.info("request.refused", request_id=request.id, account=request.account, code=error.code)
         return Answered(entry, request, error_reply(request, error, self._clock.now_ms()))
-
-    def _waiting(self, entry: str, request: Request, question: Question) -> Waiting:
-        arrived = arrival_ms(entry)
-        self._order += 1
-        finish = self._shadow.arrive(entry, question.account, question.operation, arrived)
-        return Waiting(entry, self._order, request, question, arrived, self._clock.now_ms(), finish)
 
     def _queue_up(self, newcomers: Sequence[Waiting]) -> list[Answered]:
         """Let everybody wait whose turn comes before the deadline; refuse the others at once.

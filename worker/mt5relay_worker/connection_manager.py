@@ -24,6 +24,7 @@ import anyio
 import msgspec
 
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.envelopes import SealingKey, envelope_fingerprint
 from mt5relay_shared.errors import (
     MT5ConnectionError,
     MT5DataError,
@@ -34,7 +35,6 @@ from mt5relay_shared.errors import (
 from mt5relay_shared.health import ConnectionState
 from mt5relay_shared.logs import get_logger
 from mt5relay_shared.records import AccountInfo
-from mt5relay_shared.sealing import SealingKey, envelope_fingerprint
 from mt5relay_worker.retry import RetryPolicy
 from mt5relay_worker.sessions import SessionPool
 from mt5relay_worker.state import ConnectionStatus, Detail
@@ -141,7 +141,7 @@ class MT5ConnectionManager:
         self._limits = limits
         self._on_start = on_start
         self._on_login = on_login  # told of each that was tried
-        self._turn = anyio.Lock()  # fair: callers are served in the order in which they came
+        self._turn = anyio.Lock(fast_acquire=True)  # fair: callers are served as they came
         self._is_initialized = False
         self._credential: Credential | None = None  # that was logged in with last
         self._evictor: asyncio.Task[None] | None = None

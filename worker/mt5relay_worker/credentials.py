@@ -8,25 +8,21 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from mt5relay_shared.envelopes import SealingKey
 from mt5relay_shared.errors import MT5ValidationError
-from mt5relay_shared.sealing import (
-    SealingKey,
-    generate_private_key,
-    load_private_key,
-    public_part,
-)
-from mt5relay_worker.settings import WorkerSettings
+from mt5relay_shared.sealing import generate_private_key, load_private_key, public_part
+from mt5relay_worker.terminal.options import TerminalOptions
 
 
-def read_private_key(settings: WorkerSettings) -> X25519PrivateKey:
+def read_private_key(options: TerminalOptions) -> X25519PrivateKey:
     """The key from `MT5_PRIVATE_KEY`, else from the file; called in the terminal process only.
 
     Raises:
         MT5ValidationError: there is none, it is no key, or others may read the file.
     """
-    if settings.private_key is not None:
-        return load_private_key(settings.private_key.get_secret_value().encode())
-    path = settings.private_key_file
+    if options.private_key is not None:
+        return load_private_key(options.private_key.encode())
+    path = Path(options.private_key_file)
     if not path.is_file():
         raise MT5ValidationError(
             f"private key: no file {path}; make one with `mt5relay-worker keygen --out {path}`"

@@ -114,14 +114,12 @@ class Replies:
         arguments: list[Argument] = [WORKER_GROUP, self._lease.fence, visit_is_over]
         arguments += self._snapshot_arguments(snapshot)
         arguments += [self._snapshot_ttl_ms, REPLY_STREAM_KEPT]
+        now_ms = self._clock.now_ms()
         for one in answers:
             keys += [self._keys.request(one.request.id), self._keys.reply(one.request.id)]
             arguments += [one.entry, one.request.id, encode(one.reply)]
-            arguments += [self._stream_of(one.request), self._expiry_ms(one.entry, one.request)]
+            arguments += [self._stream_of(one.request), _expiry_ms(one.entry, one.request, now_ms)]
         await self._lease.write(COMPLETE, keys, arguments)
-
-    def _expiry_ms(self, entry: str, request: Request) -> int:
-        return max(0, deadline_ms(entry, request) - self._clock.now_ms()) + REPLY_KEPT_MS
 
     def _snapshot_arguments(self, snapshot: Snapshot | None) -> list[Argument]:
         if snapshot is None:
@@ -145,7 +143,8 @@ class Replies:
         self, entry: str, body: bytes, error: MT5Error, request: Request | None, crashes: int = 0
     ) -> None:
         """Move an entry to the dead letters; answer it where there is an id to answer to."""
-        reply = error_reply(request or NOBODY, error, self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        reply = error_reply(request or NOBODY, error, now_ms)
         request_id = request.id if request else ""
         await self._lease.write(
             BURY,
@@ -166,7 +165,7 @@ class Replies:
                 request_id,
                 encode(reply),
                 self._stream_of(request) if request else "",
-                self._expiry_ms(entry, request) if request else REPLY_KEPT_MS,
+                _expiry_ms(entry, request, now_ms) if request else REPLY_KEPT_MS,
             ],
         )
 
@@ -191,5 +190,6 @@ def arrival_ms(entry: str) -> int:
     return int(entry.partition("-")[0])
 
 
-def deadline_ms(entry: str, request: Request) -> int:
-    return arrival_ms(entry) + request.timeout_ms
+def _expiry_ms(entry: str, request: Request, now_ms: int) -> int:
+    """How long the reply is kept from now on."""
+    return max(0, arrival_ms(entry) + request.timeout_ms - now_ms) + REPLY_KEPT_MS

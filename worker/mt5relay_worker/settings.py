@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 
 from mt5relay_shared.settings import RelaySettings
+from mt5relay_worker.terminal.options import TerminalOptions
 
 
 def _setting(
@@ -20,6 +21,10 @@ def _setting(
 
 
 Seconds = float
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 class WorkerSettings(RelaySettings):
@@ -227,6 +232,24 @@ class WorkerSettings(RelaySettings):
         if path is not None and not (path.is_absolute() and path.suffix.lower() == ".exe"):
             raise ValueError(f"{path} is not an absolute path of terminal64.exe")
         return path
+
+    @property
+    def terminal_options(self) -> TerminalOptions:
+        key = self.private_key
+        return TerminalOptions(
+            terminal=self.terminal,
+            terminal_path=_text(self.terminal_path),
+            journal=self.journal,
+            private_key_file=str(self.private_key_file),
+            private_key=None if key is None else key.get_secret_value(),
+            identity_timeout=self.identity_timeout,
+            hydration_timeout=self.hydration_timeout,
+            sync_timeout=self.sync_timeout,
+            simulator_book=_text(self.simulator_book),
+            simulator_faults=_text(self.simulator_faults),
+            simulator_data=_text(self.simulator_data),
+            simulator_speed=self.simulator_speed,
+        )
 
     @model_validator(mode="after")
     def _agree(self) -> WorkerSettings:

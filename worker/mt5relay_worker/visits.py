@@ -187,15 +187,15 @@ class Visits:
         self, visit: Visit, credential: Credential
     ) -> tuple[Begun, Visited | MT5Error | None]:
         """Where the terminal is on the account already, it need not wait until Redis knows."""
-        visited: Visited | MT5Error | None = None
+        begun = Begun(None, frozenset())
 
-        async def go() -> None:
-            nonlocal visited
-            visited = await self._go(visit, credential)
+        async def begin() -> None:
+            nonlocal begun
+            begun = await self._replies.begin(visit.account, visit.serves)
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(go)
-            begun = await self._replies.begin(visit.account, visit.serves)
+            tasks.start_soon(begin)  # which runs as soon as this task waits for the terminal
+            visited = await self._go(visit, credential)
         return begun, visited
 
     async def _go(self, visit: Visit, credential: Credential) -> Visited | MT5Error | None:

@@ -17,11 +17,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.envelopes import SealingKey
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.logs import get_logger
 from mt5relay_shared.redis_client import Connect, connect
 from mt5relay_shared.scripts import ANNOUNCE
-from mt5relay_shared.sealing import SealingKey
 from mt5relay_worker.admission import Admission
 from mt5relay_worker.backlog import Backlog
 from mt5relay_worker.breaker import BreakerPolicy, CircuitBreaker

@@ -26,9 +26,9 @@ from mt5relay_gateway.cli.output import AsJson, print_json, print_view, printabl
 from mt5relay_gateway.cli.pinning import pin, unpin, where
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared.accounts import MAX_PASSWORD_UNITS, AccountId
+from mt5relay_shared.envelopes import SealingKey
 from mt5relay_shared.errors import AccountUnknownError, MT5ValidationError
 from mt5relay_shared.keys import Keys
-from mt5relay_shared.sealing import SealingKey
 from mt5relay_shared.secret import Secret
 from mt5relay_shared.settings import load_settings
 

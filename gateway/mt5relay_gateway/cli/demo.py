@@ -38,9 +38,9 @@ from mt5relay_gateway.cli.health import read_health
 from mt5relay_gateway.cli.live import Board, board_view, utc_now
 from mt5relay_gateway.cli.output import AsJson, console, print_json, print_view
 from mt5relay_gateway.settings import GatewaySettings
+from mt5relay_shared.envelopes import SealingKey
 from mt5relay_shared.errors import MT5Error, MT5ValidationError
 from mt5relay_shared.health import Health
-from mt5relay_shared.sealing import SealingKey
 from mt5relay_shared.settings import load_settings
 
 START_LIMIT = 60.0  # seconds until the worker must have spoken

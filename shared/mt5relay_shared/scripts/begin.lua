@@ -16,21 +16,30 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return {'FENCED'}
 end
 
-local function is_waited_for(marker, entry)
-  local known = redis.call('HMGET', marker, 'entry', 'dropped')
-  if known[1] ~= entry then
-    return known[2] ~= entry -- a call that is sent again finds it dropped
+local there = {}
+local function is_there(stream)
+  if there[stream] == nil then
+    there[stream] = redis.call('EXISTS', stream) == 1
   end
-  for _, field in ipairs(redis.call('HKEYS', marker)) do
+  return there[stream]
+end
+
+local function is_waited_for(marker, entry)
+  local known, waited_for = {}, false
+  local pairs_of = redis.call('HGETALL', marker)
+  for at = 1, #pairs_of, 2 do
+    local field = pairs_of[at]
+    known[field] = pairs_of[at + 1]
     if field == 'kept' then
-      return true
+      waited_for = true
     elseif string.sub(field, 1, 3) == 'to:' then
-      if ARGV[5] ~= '1' or redis.call('EXISTS', string.sub(field, 4)) == 1 then
-        return true
-      end
+      waited_for = waited_for or ARGV[5] ~= '1' or is_there(string.sub(field, 4))
     end
   end
-  return false
+  if known.entry ~= entry then
+    return known.dropped ~= entry -- a call that is sent again finds it dropped
+  end
+  return waited_for
 end
 
 -- No reply is stored: who asks again with this id finds it free, and its question unchanged.

@@ -14,13 +14,28 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return {'FENCED'}
 end
 
--- Take an entry off the stream, and its place off its gateway's share.
+-- Entries to be taken off the stream, and their places off their gateways' shares, by gateway.
+local settled = {}
 local function settle(entry, reply_to)
-  local was_pending = redis.call('XACK', KEYS[2], ARGV[2], entry)
-  if redis.call('XDEL', KEYS[2], entry) == 1 and redis.call('HINCRBY', KEYS[5], reply_to, -1) < 1 then
-    redis.call('HDEL', KEYS[5], reply_to)
+  settled[reply_to] = settled[reply_to] or {}
+  table.insert(settled[reply_to], entry)
+  return redis.call('XACK', KEYS[2], ARGV[2], entry)
+end
+
+-- The fingerprint stays as long as the reply: the id keeps meaning the same question.
+local function keep_fingerprint(marker, fields, expiry)
+  local others = {}
+  for _, field in ipairs(fields) do
+    if field ~= 'fingerprint' then
+      others[#others + 1] = field
+    end
   end
-  return was_pending
+  if #others > 0 then
+    redis.call('HDEL', marker, unpack(others))
+  end
+  if #others < #fields then
+    redis.call('PEXPIRE', marker, expiry)
+  end
 end
 
 local streams, order, first = {}, {}, 0
@@ -72,15 +87,19 @@ for i = 0, (#KEYS - 5) / 2 - 1 do
     if reply_to ~= '' and not told[reply_to] then
       notify(reply_to, id, reply)
     end
-    -- The fingerprint stays as long as the reply: the id keeps meaning the same question.
-    local fingerprint = redis.call('HGET', marker, 'fingerprint')
-    redis.call('DEL', marker)
-    if fingerprint then
-      redis.call('HSET', marker, 'fingerprint', fingerprint)
-      redis.call('PEXPIRE', marker, expiry)
-    end
+    keep_fingerprint(marker, fields, expiry)
   elseif was_pending == 1 and reply_to ~= '' then
     notify(reply_to, id, second_answer(redis.call('GET', reply_key), reply)) -- a second entry
+  end
+end
+
+for reply_to, entries in pairs(settled) do
+  local places = 0
+  for from = 1, #entries, 512 do -- unpack is bounded by the Lua stack
+    places = places + redis.call('XDEL', KEYS[2], unpack(entries, from, math.min(from + 511, #entries)))
+  end
+  if places > 0 and redis.call('HINCRBY', KEYS[5], reply_to, -places) < 1 then
+    redis.call('HDEL', KEYS[5], reply_to)
   end
 end
 

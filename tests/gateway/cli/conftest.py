@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from mt5relay_gateway.cli.app import run
 from mt5relay_gateway.cli.store import StoreServer
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.envelopes import SealingKey
 from mt5relay_shared.errors import MT5Error
 from mt5relay_shared.health import (
     BreakerState,
@@ -41,7 +42,7 @@ from mt5relay_shared.records import (
     TradeOrder,
     TradePosition,
 )
-from mt5relay_shared.sealing import SealingKey, generate_private_key, load_private_key, public_part
+from mt5relay_shared.sealing import generate_private_key, load_private_key, public_part
 
 AS_OF_MS = 1_750_000_000_000
 

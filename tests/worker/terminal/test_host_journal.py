@@ -11,7 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from mt5relay_shared.accounts import AccountId
-from mt5relay_shared.sealing import SealingKey, envelope_fingerprint, public_part, seal
+from mt5relay_shared.envelopes import SealingKey, envelope_fingerprint
+from mt5relay_shared.sealing import public_part, seal
 from mt5relay_shared.secret import Secret
 from mt5relay_worker.credentials import write_private_key
 from mt5relay_worker.settings import WorkerSettings
@@ -144,15 +145,15 @@ def test_the_settings_decide(tmp_path: Path, journal: Any, found: str) -> None:
     dump_book(BOOK, book)
     faults.write_text('{"scale": 0}')
     key = write_private_key(key_file)
-    settings = WorkerSettings(
+    options = WorkerSettings(
         terminal="simulated",
         journal=journal,
         simulator_book=book,
         simulator_faults=faults,
         simulator_data=tmp_path / "data",
         private_key_file=key_file,
-    )
-    host, _ = make_host(settings, make_binding(settings))
+    ).terminal_options
+    host, _ = make_host(options, make_binding(options))
     host.handle(Initialize(1_000))
     assert visited(host, visit_to(ALICE, key=key)).synchronized == found
 

@@ -14,6 +14,7 @@ import pytest
 
 from mt5relay_shared.errors import MT5ConnectionError, MT5InitError, MT5TimeoutError
 from mt5relay_worker.credentials import write_private_key
+from mt5relay_worker.settings import WorkerSettings
 from mt5relay_worker.terminal.process import TerminalProcess
 from mt5relay_worker.terminal.protocol import (
     MAX_FRAME_BYTES,
@@ -27,14 +28,17 @@ from mt5relay_worker.terminal.protocol import (
 )
 
 HELLO = Hello("key", "public")
+OPTIONS = WorkerSettings(terminal="simulated").terminal_options
 
-# Says hello; then answers each command by the next of ANSWERS, and after them with silence.
+# Takes its options and says hello; then answers each command by the next of ANSWERS, and after them
+# with silence.
 CHILD = """
 import sys
 answers = [bytes.fromhex(text) for text in sys.argv[1:]]
 def say(words):
     sys.stdout.buffer.write(words)
     sys.stdout.buffer.flush()
+sys.stdin.buffer.read(int.from_bytes(sys.stdin.buffer.read(4), "little"))
 say(answers.pop(0))
 while prefix := sys.stdin.buffer.read(4):
     sys.stdin.buffer.read(int.from_bytes(prefix, "little"))
@@ -65,7 +69,7 @@ async def children() -> AsyncIterator[Children]:
 
     def make(*answers: bytes, dies: bool = False, start_limit: float = 10.0) -> TerminalProcess:
         command = child(*answers, dies=dies)
-        started.append(TerminalProcess(start_limit=start_limit, command=command))
+        started.append(TerminalProcess(OPTIONS, start_limit=start_limit, command=command))
         return started[-1]
 
     yield make
@@ -101,7 +105,7 @@ for words in (bytes.fromhex({frame(HELLO).hex()!r}), pathlib.Path({str(big)!r}).
     sys.stdout.buffer.flush()
 sys.stdin.buffer.read()
 """
-    process = TerminalProcess(start_limit=10.0, command=[sys.executable, "-c", script])
+    process = TerminalProcess(OPTIONS, start_limit=10.0, command=[sys.executable, "-c", script])
     await process.start()
     assert await process.ask(Probe(), 10) == answer
     await process.stop()
@@ -111,7 +115,7 @@ sys.stdin.buffer.read()
 
 
 async def test_a_process_that_ends_at_once_did_not_start() -> None:
-    process = TerminalProcess(start_limit=10.0, command=[sys.executable, "-c", "pass"])
+    process = TerminalProcess(OPTIONS, start_limit=10.0, command=[sys.executable, "-c", "pass"])
     with pytest.raises(MT5InitError):
         await process.start()
     assert not process.is_running
@@ -206,7 +210,7 @@ async def test_a_question_that_is_not_taken_is_bounded_too() -> None:
     """The process reads nothing, and the question is larger than the pipe."""
     deaf = f"import sys, time; sys.stdout.buffer.write(bytes.fromhex({frame(HELLO).hex()!r}))"
     deaf += "; sys.stdout.buffer.flush(); time.sleep(60)"
-    process = TerminalProcess(start_limit=10.0, command=[sys.executable, "-c", deaf])
+    process = TerminalProcess(OPTIONS, start_limit=10.0, command=[sys.executable, "-c", deaf])
     await process.start()
     accounts = [(login, "Broker") for login in range(100_000)]
     with anyio.fail_after(5), pytest.raises(MT5TimeoutError):
@@ -260,27 +264,13 @@ async def test_the_projects_own_process_ends_when_its_pipe_closes(
 
 
 @pytest.fixture
-def launcher(tmp_path: Path) -> Path:
-    """A script that starts the project's own terminal process, on the simulator."""
+async def simulated(tmp_path: Path) -> AsyncIterator[TerminalProcess]:
+    """The project's own terminal process, on the simulator."""
     key, book = tmp_path / "worker.key", tmp_path / "book.json"
     write_private_key(key)
     book.write_text('{"servers": [], "accounts": []}')
-    launcher = tmp_path / "launch.py"
-    settings = {
-        "MT5_TERMINAL": "simulated",
-        "MT5_SIMULATOR_BOOK": str(book),
-        "MT5_PRIVATE_KEY_FILE": str(key),
-    }
-    launcher.write_text(
-        f"import os; os.environ.update({settings!r})\n"
-        "from mt5relay_worker.terminal.host import main\nmain()\n"
-    )
-    return launcher
-
-
-@pytest.fixture
-async def simulated(launcher: Path) -> AsyncIterator[TerminalProcess]:
-    process = TerminalProcess(start_limit=20.0, command=[sys.executable, str(launcher)])
+    settings = WorkerSettings(terminal="simulated", simulator_book=book, private_key_file=key)
+    process = TerminalProcess(settings.terminal_options, start_limit=20.0)
     yield process
     await process.stop()
 

@@ -6,8 +6,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.envelopes import envelope_fingerprint
 from mt5relay_shared.errors import MT5ValidationError
-from mt5relay_shared.sealing import envelope_fingerprint, public_part, seal
+from mt5relay_shared.sealing import public_part, seal
 from mt5relay_shared.secret import Secret
 from mt5relay_worker.terminal.vault import Vault
 

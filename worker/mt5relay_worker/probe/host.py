@@ -12,7 +12,7 @@ import threading
 from typing import BinaryIO
 
 from mt5relay_shared.errors import MT5ValidationError
-from mt5relay_shared.logs import configure_logs
+from mt5relay_shared.log_output import configure_logs
 from mt5relay_shared.settings import load_settings_or_exit
 from mt5relay_worker.probe.interpreter_lock import TickingThread
 from mt5relay_worker.probe.messages import Event, Plan, Ready, Refused, line, plan_decoder
@@ -36,7 +36,7 @@ def main() -> None:
         lock = TerminalLock(settings.terminal_path) if settings.terminal_path else None
         if lock is not None:
             lock.acquire()  # for as long as this process lives
-        binding = make_binding(settings)
+        binding = make_binding(settings.terminal_options)
     except (MT5ValidationError, TerminalError, BookError) as error:
         _write(pipe_out, Refused(str(error)))
         return

@@ -13,21 +13,22 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import msgspec
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import MT5ValidationError
-from mt5relay_shared.logs import configure_logs, get_logger
 from mt5relay_shared.sealing import public_part
 from mt5relay_shared.secret import Secret
-from mt5relay_shared.settings import load_settings_or_exit
 from mt5relay_worker.credentials import read_private_key
-from mt5relay_worker.settings import WorkerSettings
 from mt5relay_worker.simulator import BookError, SimulatedMetaTrader5, load_book
 from mt5relay_worker.terminal.exclusive import TerminalLock
 from mt5relay_worker.terminal.failure import IdentityError, TerminalError
 from mt5relay_worker.terminal.journal import Journal, open_journal
 from mt5relay_worker.terminal.metatrader5 import Binding, MetaTrader5Adapter, load_metatrader5
+from mt5relay_worker.terminal.options import TerminalOptions
 from mt5relay_worker.terminal.protocol import (
     LENGTH_BYTES,
     MAX_FRAME_BYTES,
@@ -49,12 +50,13 @@ from mt5relay_worker.terminal.protocol import (
     command_decoder,
     frame,
     frame_length,
+    options_decoder,
 )
 from mt5relay_worker.terminal.switching import SwitchLimits, VerifiedSwitch
 from mt5relay_worker.terminal.tick_watch import TickWatch
 from mt5relay_worker.terminal.vault import Vault
 
-log = get_logger("terminal")
+FrameT = TypeVar("FrameT")
 
 VISIT_BUDGET_BYTES = MAX_FRAME_BYTES // 2
 
@@ -214,66 +216,73 @@ def within_budget(results: Iterable[ReadResult]) -> list[ReadResult]:
 def read_frames(stream: BinaryIO, deliver: Callable[[Command | None], None]) -> None:
     """Read commands until the pipe closes or can't be understood; then deliver None, once."""
     try:
-        while (command := _read_frame(stream)) is not None:
+        while (command := _read_frame(stream, command_decoder)) is not None:
             deliver(command)
     finally:
         deliver(None)
 
 
-def _read_frame(stream: BinaryIO) -> Command | None:
-    """The next command, or None where the pipe closed, be it in the middle of one."""
+def _read_frame(stream: BinaryIO, decoder: msgspec.msgpack.Decoder[FrameT]) -> FrameT | None:
+    """What comes next, or None where the pipe closed, be it in the middle of something."""
     prefix = stream.read(LENGTH_BYTES)
     if len(prefix) < LENGTH_BYTES:
         return None
     length = frame_length(prefix)
     body = stream.read(length)
-    return command_decoder.decode(body) if len(body) == length else None
+    return decoder.decode(body) if len(body) == length else None
 
 
-def make_binding(settings: WorkerSettings) -> Binding:
+def make_binding(options: TerminalOptions) -> Binding:
     """The real package, or the simulator with the book and the faults that settings name."""
-    if settings.terminal == "metatrader5":
+    if options.terminal == "metatrader5":
         return load_metatrader5()
-    if settings.simulator_book is None:
+    if options.simulator_book is None:
         raise MT5ValidationError(
             "setting MT5_SIMULATOR_BOOK: it is missing; it should be: a JSON file of accounts,"
             " needed because MT5_TERMINAL is `simulated`"
         )
     return SimulatedMetaTrader5(
-        load_book(settings.simulator_book),
-        faults_file=settings.simulator_faults,
-        speed=settings.simulator_speed,
-        data_folder=settings.simulator_data,
+        load_book(Path(options.simulator_book)),
+        faults_file=_path(options.simulator_faults),
+        speed=options.simulator_speed,
+        data_folder=_path(options.simulator_data),
     )
 
 
-def make_host(settings: WorkerSettings, binding: Binding) -> tuple[TerminalHost, Hello]:
-    key = read_private_key(settings)
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def make_host(options: TerminalOptions, binding: Binding) -> tuple[TerminalHost, Hello]:
+    key = read_private_key(options)
     terminal = MetaTrader5Adapter(binding)
     limits = SwitchLimits(
-        identity=settings.identity_timeout,
-        hydration=settings.hydration_timeout,
-        sync=settings.sync_timeout,
+        identity=options.identity_timeout,
+        hydration=options.hydration_timeout,
+        sync=options.sync_timeout,
     )
     switch = VerifiedSwitch(terminal, limits)
-    path = str(settings.terminal_path) if settings.terminal_path else None
     public = public_part(key)
-    find_journal = open_journal if settings.journal == "auto" else no_journal
-    host = TerminalHost(terminal, switch, Vault(key), path, find_journal=find_journal)
+    find_journal = open_journal if options.journal == "auto" else no_journal
+    host = TerminalHost(
+        terminal, switch, Vault(key), options.terminal_path, find_journal=find_journal
+    )
     return host, Hello(public.key_id, public.public_key)
 
 
 def main() -> None:
     _leave_interrupts_to_the_worker()
-    settings = load_settings_or_exit(WorkerSettings)
-    configure_logs(settings.log_format, settings.log_level)
     pipe_in, pipe_out = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # a library that prints must not break the frames
+    options = _read_frame(pipe_in, options_decoder)
+    if options is None:
+        return  # the worker is gone
+    path = _path(options.terminal_path)
     try:
-        lock = TerminalLock(settings.terminal_path) if settings.terminal_path else None
+        lock = TerminalLock(path) if path else None
         if lock is not None:
             lock.acquire()  # for as long as this process lives
-        host, hello = make_host(settings, make_binding(settings))
+        host, hello = make_host(options, make_binding(options))
     except (MT5ValidationError, TerminalError, BookError) as error:
         _write(pipe_out, Failed("MT5_INIT_FAILED", str(error)))  # the worker tells everybody
         return

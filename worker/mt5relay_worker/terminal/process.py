@@ -11,6 +11,7 @@ from typing import Protocol
 
 from mt5relay_shared.errors import MT5ConnectionError, MT5Error, MT5InitError, MT5TimeoutError
 from mt5relay_shared.logs import get_logger
+from mt5relay_worker.terminal.options import TerminalOptions
 from mt5relay_worker.terminal.protocol import (
     LENGTH_BYTES,
     Answer,
@@ -59,7 +60,10 @@ class Terminal(Protocol):
 class TerminalProcess:
     """A child process, asked one thing at a time."""
 
-    def __init__(self, *, start_limit: float, command: Sequence[str] = _HOST) -> None:
+    def __init__(
+        self, options: TerminalOptions, *, start_limit: float, command: Sequence[str] = _HOST
+    ) -> None:
+        self._options = options
         self._command = command
         self._start_limit = start_limit
         self._process: Process | None = None
@@ -79,7 +83,7 @@ class TerminalProcess:
         )
         log.info("terminal.process.started", pid=self._process.pid)
         try:
-            hello = await self._answer(self._process, self._start_limit)
+            hello = await self._answer(self._process, self._start_limit, frame(self._options))
         except MT5Error as error:
             raise MT5InitError(f"the terminal process did not start: {error.message}") from error
         if isinstance(hello, Hello):
@@ -95,7 +99,7 @@ class TerminalProcess:
             raise MT5ConnectionError("the terminal process is not running")
         return await self._answer(process, limit, frame(command))
 
-    async def _answer(self, process: Process, limit: float, question: bytes = b"") -> Answer:
+    async def _answer(self, process: Process, limit: float, question: bytes) -> Answer:
         answered = False
         try:
             async with asyncio.timeout(limit):

@@ -1,5 +1,7 @@
 """What the worker and its terminal process say to each other: length-prefixed msgpack frames.
 
+The worker begins with the options; the terminal process says hello, and answers commands.
+
 Everything that runs on the terminal for one visit is one message, so that a slow pipe costs once.
 The binding's named tuples do not pickle; results cross as the JSON that the reply will carry.
 """
@@ -12,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from mt5relay_shared.errors import Mt5Code
+from mt5relay_worker.terminal.options import TerminalOptions
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 
@@ -141,7 +144,10 @@ command_decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Comm
 answer_decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 
-def frame(message: Command | Answer) -> bytes:
+options_decoder = msgspec.msgpack.Decoder(TerminalOptions)
+
+
+def frame(message: TerminalOptions | Command | Answer) -> bytes:
     body = _encoder.encode(message)
     return _LENGTH.pack(len(body)) + body
 
