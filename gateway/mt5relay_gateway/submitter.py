@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,7 +121,7 @@ class Submitter:
         self._queue_limit = queue_limit
         self._gateway_limit = gateway_limit
         self._waiting: dict[str | None, list[_Submission]] = {}
-        self._sending: set[asyncio.Future[None]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
 
     async def submit(self, request: Request, deadline: float) -> None:
         """Queue the request and wait until it is. `deadline` is by the event loop's clock.
@@ -157,14 +157,19 @@ class Submitter:
         waiting = self._waiting.setdefault(one.request.reply_to, [])
         waiting.append(one)
         if len(waiting) == 1:
-            asyncio.get_running_loop().call_soon(self._send, one.request.reply_to)
+            self._begin(self._send(one.request.reply_to))
 
-    def _send(self, reply_to: str | None) -> None:
+    def _begin(self, sending: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(sending, name="mt5relay-submit")
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send(self, reply_to: str | None) -> None:
         waiting = [one for one in self._waiting.pop(reply_to) if not one.reply.done()]
-        for start in range(0, len(waiting), MAX_CALL):
-            sending = asyncio.ensure_future(self._call(reply_to, waiting[start : start + MAX_CALL]))
-            self._sending.add(sending)
-            sending.add_done_callback(self._sending.discard)
+        for start in range(MAX_CALL, len(waiting), MAX_CALL):
+            self._begin(self._call(reply_to, waiting[start : start + MAX_CALL]))
+        if waiting:
+            await self._call(reply_to, waiting[:MAX_CALL])
 
     async def _call(self, reply_to: str | None, waiting: Sequence[_Submission]) -> None:
         keys = self._keys

@@ -58,7 +58,8 @@ class Visits:
     """Drives the terminal, one visit at a time.
 
     A visit's life: plan; begin (noted in Redis, credential fetched); login and reads in one
-    message; riders collected; answers written; outcome counted.
+    message; outcome counted; riders collected; answers written, while the next visit is made. Where
+    no login is expected, `begin` does not hold up the reads.
     """
 
     def __init__(

@@ -40,6 +40,7 @@ class Market:
     def __init__(self, symbols: Iterable[Symbol], seed: int) -> None:
         self.symbols = {symbol.name: symbol for symbol in symbols}
         self._seeds = {name: zlib.crc32(f"{seed}/{name}".encode()) for name in self.symbols}
+        self._newest: dict[str, tuple[int, Quote]] = {}  # asked for last, by symbol
         self._pairs = {
             (symbol.currency_base, symbol.currency_profit): name
             for name, symbol in self.symbols.items()
@@ -47,11 +48,17 @@ class Market:
 
     def quote(self, name: str, at: float) -> Quote:
         """Bid and ask as of the last tick not later than `at`."""
-        symbol = self.symbols[name]
         tick = math.floor(at / TICK_SECONDS)
-        drift = walk(self._seeds[name], tick * TICK_SECONDS, symbol.volatility)
+        known = self._newest.get(name)
+        if known is None or known[0] != tick:
+            known = self._newest[name] = (tick, self._quote(self.symbols[name], tick))
+        return known[1]
+
+    def _quote(self, symbol: Symbol, tick: int) -> Quote:
+        at = tick * TICK_SECONDS
+        drift = walk(self._seeds[symbol.name], at, symbol.volatility)
         bid = round(symbol.price * math.exp(drift), symbol.digits)
-        return Quote(bid, round(bid + self.spread(name, at) * symbol.point, symbol.digits))
+        return Quote(bid, round(bid + self.spread(symbol.name, at) * symbol.point, symbol.digits))
 
     def spread(self, name: str, at: float) -> int:
         """In points; it breathes by a fifth every minute."""
