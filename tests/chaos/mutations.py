@@ -119,7 +119,7 @@ MUTATIONS = (
     Mutation(
         "identity is not compared around a read",
         WORKER + "terminal/switching.py",
-        "if self._terminal.identity() != account:",
+        "if found != account:",
         "if False:",
         ("tests/worker/terminal/test_switching.py",),
     ),

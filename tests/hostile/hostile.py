@@ -34,12 +34,13 @@ from mt5relay_gateway import AccountClient
 from mt5relay_gateway.answers import Answer
 from mt5relay_gateway.cli.store import StoreServer, running_server
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.envelopes import decode_sealing_key
 from mt5relay_shared.errors import MT5CircuitBreakerOpen, MT5Error
 from mt5relay_shared.health import Health
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.operations import Operation
 from mt5relay_shared.redis_client import connect
-from mt5relay_shared.sealing import decode_sealing_key, seal
+from mt5relay_shared.sealing import seal
 from mt5relay_shared.secret import Secret
 from mt5relay_worker.credentials import write_private_key
 from mt5relay_worker.simulator import Book, dump_book
@@ -129,9 +130,10 @@ class Worker:
     def events(self) -> Counter[str]:
         """How often the log tells of what."""
         found: Counter[str] = Counter()
-        for line in self._log.read_text().splitlines():
+        for line in self._log.read_text("utf-8", "replace").splitlines():
             if line.startswith("{"):
-                found[str(json.loads(line).get("event"))] += 1
+                with contextlib.suppress(json.JSONDecodeError):  # cut off by a kill
+                    found[str(json.loads(line).get("event"))] += 1
         return found
 
     def _close_input(self) -> None:
@@ -215,7 +217,6 @@ class Run:
                         for number in range(CALLERS)
                     ]
                     await asyncio.gather(storm, *callers)
-                    self.set_faults(CALM)
                     await self._everybody_is_served(clients[0])
                     ticking.cancel()
                 self._note_health(await clients[0].health())
@@ -270,6 +271,7 @@ class Run:
             self.tally.other.append(f"fewer than {self.visits} visits by the end of the run")
         for weather in ahead:
             await self._blow(weather)
+        self.set_faults(CALM)  # or the last weather would last as long as the last question
         self.is_over = True
 
     async def _blow(self, weather: Weather) -> None:

@@ -10,7 +10,7 @@ from tests.hostile.hostile import play
 
 from mt5relay_gateway.cli.store import StoreServer, running_server
 
-VISITS = 600
+VISITS = 150
 
 
 @pytest.fixture(scope="module")

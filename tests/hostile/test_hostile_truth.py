@@ -47,9 +47,9 @@ def answer(account: AccountId, operation: Operation) -> Any:
         case Operation.ORDERS:
             rows = terminal.orders_get()
         case Operation.DEALS:
-            rows = terminal.history_deals_get(0, 2**31)
+            rows = terminal.history_deals_get(0, 2**31 - 1)
         case Operation.HISTORY_ORDERS:
-            rows = terminal.history_orders_get(0, 2**31)
+            rows = terminal.history_orders_get(0, 2**31 - 1)
         case _:
             info = terminal.account_info()
             assert info is not None

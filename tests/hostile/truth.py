@@ -149,7 +149,10 @@ def _truths(book: Book, moment: datetime) -> dict[AccountId, Truth]:
 def _truth(terminal: SimulatedMetaTrader5) -> Truth:
     info = terminal.account_info()
     positions, orders = terminal.positions_get(), terminal.orders_get()
-    deals, past = terminal.history_deals_get(0, 2**31), terminal.history_orders_get(0, 2**31)
+    deals, past = (
+        terminal.history_deals_get(0, 2**31 - 1),
+        terminal.history_orders_get(0, 2**31 - 1),
+    )
     assert info is not None
     assert positions is not None
     assert orders is not None

@@ -109,8 +109,10 @@ def draw(rng: random.Random) -> Weather:
 
 
 def each_once(rng: random.Random) -> list[Weather]:
-    """Every severe weather in turn, so that the shortest run has had them all."""
-    return [
+    """Every severe weather, in any order, so that the shortest run has had them all."""
+    weathers = [
         Weather({**CALM, **_usual(rng), **severe(rng)}, rng.uniform(0.2, 0.8), name)
         for name, (_, severe) in _SEVERE.items()
     ]
+    rng.shuffle(weathers)
+    return weathers

@@ -512,8 +512,18 @@ async def test_a_refusal_without_a_link_to_the_broker_is_the_brokers_fault(
     with pytest.raises(MT5ConnectionError) as failure:
         await managed.manager.login(alice)
     assert failure.value.code == "BROKER_UNAVAILABLE"
-    assert failure.value.mt5_error == (-6, "Terminal: Authorization failed")
     assert managed.status.state is ERROR
+
+
+async def test_a_server_that_takes_no_logins_is_not_the_terminals_fault(
+    managed: Managed, terminal: FakeTerminal, alice: Credential
+) -> None:
+    terminal.fails_at(Visit, "BROKER_UNAVAILABLE", mt5=(-6, "Terminal: Authorization failed"))
+    with pytest.raises(MT5ConnectionError) as failure:
+        await managed.manager.login(alice)
+    assert failure.value.mt5_error == (-6, "Terminal: Authorization failed")
+    assert managed.status.state is CONNECTED
+    assert (await managed.manager.metrics()).retries == 0
 
 
 async def test_a_refusal_by_a_terminal_that_was_just_started_leaves_it_connected(

@@ -62,6 +62,20 @@ TERMINAL_FAILURES = frozenset(
 """Failures of the terminal itself. Data that can't be trusted may be one account's own trouble, and
 one account must not stop the others: it is not tried again here."""
 
+AUTH_FAILED = -6
+
+
+def is_one_servers(error: MT5Error) -> bool:
+    """Whether one broker server takes no logins: no fault of the terminal, nor of the account."""
+    code = error.mt5_error.code if error.mt5_error else None
+    return error.code == "BROKER_UNAVAILABLE" and code == AUTH_FAILED
+
+
+def is_terminals(error: MT5Error) -> bool:
+    """Whether the terminal itself failed, so that attaching anew may help."""
+    return error.code in TERMINAL_FAILURES and not is_one_servers(error)
+
+
 AnswerT = TypeVar("AnswerT", bound=Answer)
 ResultT = TypeVar("ResultT")
 
@@ -321,19 +335,17 @@ class MT5ConnectionManager:
             self._pool.forget(credential.account)  # as the terminal process did
             if error.code != "MT5_AUTH_FAILED":
                 raise
-            visited = await self._try_refused_once_more(credential, reads, limit, error)
+            visited = await self._try_refused_once_more(credential, reads, limit)
         await self._used(credential, visited)
         return visited
 
     async def _try_refused_once_more(
-        self, credential: Credential, reads: Sequence[Read], limit: float | None, refusal: MT5Error
+        self, credential: Credential, reads: Sequence[Read], limit: float | None
     ) -> Visited:
         """-6 is not proof of a wrong password: look at the terminal, then try once more."""
         report = await self._probe()
         if not report.connection_ok:
-            raise error_for(
-                "BROKER_UNAVAILABLE", "no link to the broker", mt5_error=refusal.mt5_error
-            )
+            raise error_for("BROKER_UNAVAILABLE", "no link to the broker")
         self._retries += 1
         return await self._send_visit(credential, reads, limit)
 
@@ -418,7 +430,7 @@ class MT5ConnectionManager:
         try:
             result = await attempt()
         except MT5Error as error:
-            if error.code not in TERMINAL_FAILURES:
+            if not is_terminals(error):
                 if self._is_ready:
                     self._entered(ConnectionState.CONNECTED, Detail.IDLE, "the terminal answers")
                 raise
@@ -443,7 +455,7 @@ class MT5ConnectionManager:
             try:
                 result = await attempt()
             except MT5Error as error:
-                if error.code not in TERMINAL_FAILURES:
+                if not is_terminals(error):
                     self._entered(ConnectionState.CONNECTED, Detail.IDLE, "the terminal answers")
                     raise
                 failure = error

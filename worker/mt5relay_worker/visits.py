@@ -22,7 +22,7 @@ from mt5relay_shared.logs import get_logger
 from mt5relay_shared.operations import SNAPSHOT_OPERATIONS, Operation
 from mt5relay_worker.backlog import Backlog, Waiting
 from mt5relay_worker.breaker import CircuitBreaker
-from mt5relay_worker.connection_manager import Credential, MT5ConnectionManager
+from mt5relay_worker.connection_manager import Credential, MT5ConnectionManager, is_one_servers
 from mt5relay_worker.costs import Costs
 from mt5relay_worker.delivery import Delivery, Finished, error_of
 from mt5relay_worker.fallback import Fallback
@@ -31,6 +31,7 @@ from mt5relay_worker.lockout import Lockout
 from mt5relay_worker.replies import Begun, Replies
 from mt5relay_worker.schedule import Follow, Step, Visit, Wait, next_step
 from mt5relay_worker.server_clock import ServerClock
+from mt5relay_worker.server_pauses import ServerPauses
 from mt5relay_worker.shadow_fifo import ShadowFifo
 from mt5relay_worker.state import ConnectionStatus
 from mt5relay_worker.terminal.protocol import Read, Visited
@@ -95,6 +96,7 @@ class Visits:
         self._is_stopping = is_stopping
         self._wake = anyio.Event()
         self._tried_before: set[str] = set()
+        self._server_pauses = ServerPauses()
 
     def wake(self) -> None:
         """Something arrived, or changed: look again."""
@@ -147,7 +149,7 @@ class Visits:
         """Nobody waits: be where the newest request went, as strict FIFO would be already."""
         self._backlog.newest_account = None
         credential = (await self._replies.begin(account)).credential
-        if credential is not None and not self._cooldown_of(credential):
+        if credential is not None and not self._obstacle_to(credential):
             await self._attempt(credential, [])
         await self._replies.finish_visit([])
 
@@ -171,10 +173,8 @@ class Visits:
         if visited is None or credential != known:
             if begun.dropped:
                 return  # who is left is planned for anew
-            cooldown = self._cooldown_of(credential)
-            if cooldown > 0:
-                waiting = self._backlog.waiting_for(visit.account)
-                await self._fail(waiting, _locked_out(cooldown, visit))
+            if obstacle := self._obstacle_to(credential):
+                await self._fail(self._backlog.waiting_for(visit.account), obstacle)
                 return
             visited = await self._go(visit, credential)
         if visited is None:  # all have expired meanwhile
@@ -189,6 +189,7 @@ class Visits:
     ) -> tuple[Begun, Visited | MT5Error | None]:
         """Where the terminal is on the account already, it need not wait until Redis knows."""
         begun = Begun(None, frozenset())
+        visited: Visited | MT5Error | None = None
 
         async def begin() -> None:
             nonlocal begun
@@ -227,10 +228,14 @@ class Visits:
         fair = max(FAIR_LIMIT, FAIR_FACTOR * self._costs.switch_ms(visit.account) / 1000)
         return max(fair, (deadline_ms - self._clock.now_ms()) / 1000)
 
-    def _cooldown_of(self, credential: Credential) -> float:
-        return self._lockout.remaining(
-            credential.account, credential.fingerprint, anyio.current_time()
-        )
+    def _obstacle_to(self, credential: Credential) -> MT5Error | None:
+        """Why a login would better not be tried now."""
+        account, now = credential.account, self._now()
+        cooldown = self._lockout.remaining(account, credential.fingerprint, now)
+        if cooldown > 0:
+            return _locked_out(cooldown, account)
+        pause = self._server_pauses.remaining(account.server, now)
+        return _takes_no_logins(pause, account) if pause > 0 else None
 
     async def _attempt(
         self, credential: Credential, reads: Sequence[Read], limit: float | None = None
@@ -242,6 +247,9 @@ class Visits:
             return await self._refused(credential, refusal)
         except MT5Error as error:
             self._breaker.record(self._outcome_of(credential, error), str(error), self._now())
+            if is_one_servers(error):
+                server = credential.account.server
+                error.retry_after = self._server_pauses.refused(server, self._now())
             return error
         self._lockout.accepted(credential.account)
         self._breaker.record(Outcome.SUCCESS, f"{credential.account} answered", self._now())
@@ -250,6 +258,7 @@ class Visits:
         self.tally.last_good = credential
         self.tally.untrusted_in_a_row.clear()
         if visited.switched:
+            self._server_pauses.accepted(credential.account.server)
             self._costs.observe_switch(credential.account, visited.switch_ms)
         return visited
 
@@ -285,6 +294,8 @@ class Visits:
             self.tally.untrusted_in_a_row.add(credential.account)
             if len(self.tally.untrusted_in_a_row) < UNTRUSTED_THRESHOLD:
                 return Outcome.NEUTRAL
+        if is_one_servers(error):
+            return Outcome.NEUTRAL
         return error.outcome or Outcome.NEUTRAL
 
     def _now(self) -> float:
@@ -358,11 +369,19 @@ def _named(visit: Visit) -> list[str]:
     return [one.request.id for one in visit.serves[:NAMED_IN_LOGS]]
 
 
-def _locked_out(cooldown: float, visit: Visit) -> MT5AuthError:
+def _locked_out(cooldown: float, account: AccountId) -> MT5Error:
     return MT5AuthError(
-        f"{visit.account} was refused and is cooling down; enrol its new password, wait, or"
-        f" `mt5relay accounts unlock {visit.account}`",
+        f"{account} was refused and is cooling down; enrol its new password, wait, or"
+        f" `mt5relay accounts unlock {account}`",
         retry_after=cooldown,
+    )
+
+
+def _takes_no_logins(pause: float, account: AccountId) -> MT5Error:
+    return error_for(
+        "BROKER_UNAVAILABLE",
+        f"{account.server} took no logins a moment ago; it is left alone for {pause:.0f} s",
+        retry_after=pause,
     )
 
 

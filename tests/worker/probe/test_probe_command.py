@@ -87,6 +87,23 @@ def test_it_measures_prints_a_table_and_writes_a_report(probe: Command, tmp_path
     assert [secret for secret in SECRETS if secret in written] == []
 
 
+def test_a_code_page_that_lacks_a_letter_does_not_lose_what_was_measured() -> None:
+    """Terminals and brokers speak their own language, consoles of Windows their code page's."""
+    told = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from mt5relay_worker.probe.view import console; console().print('Отказано: 2.5 s')",
+        ],
+        env={**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": "cp1252:strict"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    assert "2.5 s" in told.stdout
+
+
 @pytest.mark.skipif(os.name != "posix", reason="Windows files inherit the folder's permissions")
 def test_the_report_is_its_owner_s(probe: Command, tmp_path: Path) -> None:
     probe(*QUICK, "--yes")

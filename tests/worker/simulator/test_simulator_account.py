@@ -88,7 +88,7 @@ def test_every_account_adds_up(virtual_time: Any) -> None:
     for account in book.accounts:
         assert mt5.login(account.login, password=account.password, server=account.server)
         info, positions = mt5.account_info(), mt5.positions_get()
-        deals = mt5.history_deals_get(0, 2**31)
+        deals = mt5.history_deals_get(0, 2**31 - 1)
         assert info is not None
         assert positions is not None
         assert deals is not None
@@ -123,15 +123,15 @@ def test_the_history_begins_with_a_deposit_and_has_an_order_for_every_deal(
     mt5 = make_terminal()
     log_in(mt5, alice)
     since = int(virtual_time.now) - 30 * 86_400
-    deals = mt5.history_deals_get(since, 2**31)
-    orders = mt5.history_orders_get(since, 2**31)
+    deals = mt5.history_deals_get(since, 2**31 - 1)
+    orders = mt5.history_orders_get(since, 2**31 - 1)
     assert deals is not None
     assert orders is not None
     assert deals[0].type == mt5.DEAL_TYPE_BALANCE
     assert {deal.order for deal in deals[1:]} == {order.ticket for order in orders}
     assert [deal.time_msc for deal in deals] == sorted(deal.time_msc for deal in deals)
-    assert mt5.history_deals_total(since, 2**31) == len(deals)
-    assert mt5.history_orders_total(since, 2**31) == len(orders)
+    assert mt5.history_deals_total(since, 2**31 - 1) == len(deals)
+    assert mt5.history_orders_total(since, 2**31 - 1) == len(orders)
     assert mt5.history_deals_get(ticket=deals[1].order) == (deals[1],)
     by_position = mt5.history_orders_get(position=deals[1].position_id)
     assert by_position is not None
@@ -147,7 +147,7 @@ def test_a_terminal_that_starts_again_tells_the_same_story(
     second = make_terminal()
     log_in(second, alice)
     assert second.positions_get() == first.positions_get()
-    assert second.history_deals_get(0, 2**31) == first.history_deals_get(0, 2**31)
+    assert second.history_deals_get(0, 2**31 - 1) == first.history_deals_get(0, 2**31 - 1)
 
 
 def test_filters_choose_positions(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -116,6 +120,60 @@ def test_filters_of_positions_have_names(mt5: SimulatedMetaTrader5) -> None:
     assert mt5.last_error()[0] == -2
     assert mt5.history_deals_get() is None
     assert mt5.last_error()[0] == -2
+
+
+def logged_in(mt5: SimulatedMetaTrader5) -> SimulatedMetaTrader5:
+    account = generate_book(2).accounts[0]
+    assert mt5.initialize()
+    assert mt5.login(account.login, password=account.password, server=account.server)
+    return mt5
+
+
+@pytest.mark.parametrize("until", [2**31, -(2**31) - 1, 2**63])
+def test_a_whole_number_beyond_32_bits_raises_although_the_call_was_made(
+    mt5: SimulatedMetaTrader5, until: int
+) -> None:
+    logged_in(mt5)
+    with pytest.raises(SystemError):
+        mt5.history_deals_get(0, until)
+    assert mt5.last_error() == (1, "Success")
+
+
+@pytest.mark.parametrize("until", [datetime(2040, 1, 1, tzinfo=UTC), float(2**31), float("inf")])
+def test_other_dates_beyond_32_bits_are_sent_as_less_than_0(
+    mt5: SimulatedMetaTrader5, until: object
+) -> None:
+    assert logged_in(mt5).history_deals_get(0, 2**31 - 1)
+    assert mt5.history_deals_get(0, until) == ()
+
+
+@pytest.mark.parametrize("early_or_late", [datetime(1970, 1, 1), datetime(3002, 1, 1)])  # noqa: DTZ001
+def test_a_date_without_a_zone_that_windows_cannot_convert_raises(
+    mt5: SimulatedMetaTrader5, early_or_late: datetime
+) -> None:
+    with pytest.raises(SystemError):
+        logged_in(mt5).history_deals_get(0, early_or_late)
+    assert mt5.last_error() == (-2, "Invalid arguments")
+
+
+def test_a_date_without_a_zone_is_local_time() -> None:
+    program = """
+from datetime import UTC, datetime
+from mt5relay_worker.simulator import SimulatedMetaTrader5, generate_book
+mt5 = SimulatedMetaTrader5(generate_book(1), speed=0)
+mt5.initialize()
+bars = [mt5.copy_rates_from("EURUSD", mt5.TIMEFRAME_H1, when, 1)[0]["time"]
+        for when in (datetime(2025, 6, 2, 12), datetime(2025, 6, 2, 12, tzinfo=UTC))]
+print(bars[1] - bars[0])
+"""
+    seen = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TZ": "JST-9"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert seen.stdout.strip() == str(9 * 3600)
 
 
 def test_copy_functions_raise_for_a_wrong_type(mt5: SimulatedMetaTrader5) -> None:

@@ -199,11 +199,11 @@ def test_after_a_login_the_account_arrives_in_stages(
     assert info is not None
     assert info.margin_free > 0
     assert (mt5.positions_get(), mt5.positions_total(), mt5.orders_get()) == ((), 0, ())
-    short = mt5.history_deals_total(0, 2**31)
+    short = mt5.history_deals_total(0, 2**31 - 1)
     virtual_time.now += 1
     assert mt5.positions_total() == len(alice.positions)
     virtual_time.now += 1
-    full = mt5.history_deals_total(0, 2**31)
+    full = mt5.history_deals_total(0, 2**31 - 1)
     assert short is not None
     assert full is not None
     assert 0 < short < full

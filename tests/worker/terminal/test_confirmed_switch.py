@@ -279,6 +279,7 @@ def test_a_throttling_server_is_not_taken_for_a_wrong_password(make_rig: MakeRig
     rig.log_in(TRADER)
     with pytest.raises(TerminalError) as refused:
         rig.log_in(NOTHING_OPEN)
+    assert refused.value.code == "BROKER_UNAVAILABLE"
     assert "Service is not available" in refused.value.message
     assert "password" not in refused.value.message
 

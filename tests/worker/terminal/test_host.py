@@ -13,8 +13,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.envelopes import envelope_fingerprint
 from mt5relay_shared.records import AccountInfo
-from mt5relay_shared.sealing import envelope_fingerprint, public_part, seal
+from mt5relay_shared.sealing import public_part, seal
 from mt5relay_shared.secret import Secret
 from mt5relay_worker.terminal.host import TerminalHost, read_frames, serve
 from mt5relay_worker.terminal.metatrader5 import MetaTrader5Adapter
@@ -270,8 +271,10 @@ def _pipe() -> tuple[BinaryIO, BinaryIO]:
 @pytest.fixture
 def pipes(host: TerminalHost) -> Iterator[Pipes]:
     opened = Pipes(host)
-    yield opened
-    opened.close()
+    try:
+        yield opened
+    finally:
+        opened.close()
 
 
 def test_the_first_words_are_the_public_key(pipes: Pipes) -> None:

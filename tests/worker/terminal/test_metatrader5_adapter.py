@@ -30,7 +30,7 @@ from mt5relay_shared.records import (
     TradePosition,
 )
 from mt5relay_shared.secret import Secret
-from mt5relay_worker.terminal.failure import NotReadyError, TerminalError
+from mt5relay_worker.terminal.failure import IdentityError, NotReadyError, TerminalError
 from mt5relay_worker.terminal.metatrader5 import (
     MetaTrader5Adapter,
     load_metatrader5,
@@ -388,6 +388,20 @@ def test_a_terminal_that_cannot_be_attached_says_why(
     assert (error.code, error.mt5) == ("MT5_INIT_FAILED", TIMED_OUT)
 
 
+@pytest.mark.parametrize(
+    ("is_running", "words"), [(True, "it runs: look for"), (False, "does not run"), (None, "")]
+)
+def test_a_terminal_that_cannot_be_attached_says_whether_it_runs(
+    binding: FakeBinding, is_running: bool | None, words: str
+) -> None:
+    adapter = MetaTrader5Adapter(binding, is_running=lambda _: is_running)
+    binding.fails("initialize", TIMED_OUT)
+    error = failure_of(lambda: adapter.initialize("/mt5/terminal64.exe", 60_000))
+    assert error.mt5 == TIMED_OUT
+    assert words in error.message
+    assert ("run" in error.message) is (is_running is not None)
+
+
 def test_an_initialize_that_raises_is_a_failure_to_attach(
     adapter: MetaTrader5Adapter, binding: FakeBinding
 ) -> None:
@@ -463,10 +477,11 @@ def test_an_account_without_login_or_server_is_nobody(
     assert adapter.identity() is None
 
 
+@pytest.mark.parametrize("code", [1, -6])
 def test_nobody_is_known_to_be_logged_in_while_the_terminal_does_not_say(
-    adapter: MetaTrader5Adapter, binding: FakeBinding
+    adapter: MetaTrader5Adapter, binding: FakeBinding, code: int
 ) -> None:
-    binding.fails("account_info", SUCCESS)
+    binding.fails("account_info", (code, "?"))
     assert adapter.identity() is None
 
 
@@ -509,14 +524,17 @@ def test_a_login_that_fails_is_never_taken_for_logged_in(
 
 
 @every_failure
-def test_an_identity_that_fails_is_never_an_account(
+def test_an_identity_that_fails_is_neither_nobody_nor_somebody_else(
     adapter: MetaTrader5Adapter, binding: FakeBinding, failure: tuple[int, str]
 ) -> None:
     binding.fails("account_info", failure)
-    found: AccountId | None = None
-    with contextlib.suppress(TerminalError):
-        found = adapter.identity()
-    assert found is None
+    if failure[0] == -6:
+        assert adapter.identity() is None
+        return
+    error = failure_of(adapter.identity)
+    assert error.mt5 == failure
+    assert not isinstance(error, IdentityError | NotReadyError)
+    assert error.code in ("MT5_CONNECTION_LOST", "MT5_TIMEOUT")
 
 
 @every_failure

@@ -277,6 +277,16 @@ def test_nothing_leaks_when_the_account_changes_during_a_read(
     assert not switch.is_on(ALICE, FINGERPRINT)
 
 
+def test_a_terminal_that_shows_nobody_is_not_ready_rather_than_somebody_else(
+    switch: VerifiedSwitch, binding: FakeBinding
+) -> None:
+    log_in(switch)
+    binding.fails("account_info", (1, "Success"))
+    with pytest.raises(NotReadyError):
+        switch.read(ALICE, Read("positions"))
+    assert not switch.is_on(ALICE, FINGERPRINT)
+
+
 def test_nothing_leaks_when_account_info_itself_is_of_another(
     switch: VerifiedSwitch, binding: FakeBinding
 ) -> None:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from mt5relay_worker.terminal.journal_lines import Authorized, Refused, Said, Synchronized
-from mt5relay_worker.terminal.login_report import LoginReport, hear, why_refused
+from mt5relay_worker.terminal.journal_lines import (
+    Authorized,
+    Refused,
+    Said,
+    Synchronized,
+    Unreachable,
+)
+from mt5relay_worker.terminal.login_report import LoginReport, hear, is_servers_fault, why_refused
 from mt5relay_worker.terminal.metatrader5 import Totals
 from mt5relay_worker.terminal.synchronization import PROMPT, Look, Patience, judge
 
@@ -132,3 +138,25 @@ def test_a_refusal_is_explained_in_the_servers_words(said: Refused, words: str) 
 def test_where_the_journal_does_not_tell_nothing_is_made_up() -> None:
     assert why_refused(heard()) == ""
     assert why_refused(heard(Refused("Broker-Demo", ""))) == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "is_servers"),
+    [
+        (Unreachable("Broker-Demo"), True),
+        (Refused("Broker-Demo", "Service is not available"), True),
+        (Refused("Broker-Demo", "Invalid account"), False),
+        (Refused("Broker-Demo", "Account disabled"), False),
+        (Refused("Broker-Demo", ""), False),
+        (Refused("Other-Live", "Service is not available"), False),
+    ],
+)
+def test_a_server_that_takes_no_logins_is_not_the_accounts_fault(
+    said: Said, is_servers: bool
+) -> None:
+    assert is_servers_fault(heard(said)) is is_servers
+
+
+def test_a_server_that_let_the_account_in_afterwards_is_not_at_fault() -> None:
+    refused = Refused("Broker-Demo", "Service is not available")
+    assert not is_servers_fault(heard(refused, Authorized("Broker-Demo")))

@@ -206,7 +206,8 @@ def _write(report: Report, out: Path) -> None:
         descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:  # the measurements must not be lost
         _say(f"{out} can't be written: {error.strerror}; the report follows")
-        sys.stdout.write(text.decode() + "\n")
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text + b"\n")  # as bytes: it stays JSON in any code page
         return
     with os.fdopen(descriptor, "wb") as file:
         file.write(text + b"\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -23,6 +24,10 @@ _LOGINS = {
 
 
 def console() -> Console:
+    """Standard output; a Windows code page that lacks a letter must not end the probe."""
+    reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     return Console(markup=False, emoji=False, highlight=False, width=width)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum, auto
 from typing import Final, NoReturn, SupportsFloat, SupportsIndex, TypeVar, cast
 
@@ -33,15 +33,28 @@ _DOUBLES = frozenset({"volume", "price", "stoplimit", "sl", "tp"})
 _WORDS = frozenset({"symbol", "comment"})
 _SIGNED = frozenset({"expiration"})
 _UNSIGNED_32 = frozenset({"action", "type", "type_filling", "type_time"})
+# What `timestamp()` of a datetime without a zone can convert on Windows; elsewhere it could more.
+_CONVERTIBLE = range(86_400, 32_535_244_800)
+_TOO_BIG_A_DATE = -(1 << 31)
 _EMPTY_REQUEST = TradeRequest(0, 0, 0, "", 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, "", 0, 0)
+
+
+_BROKEN_RESULT = "built-in function returned a result with an exception set"
 
 
 class OutOfRangeError(SystemError):
     """A number is none, or does not fit its C type. SystemError as the package raises it."""
 
     def __init__(self, text: str) -> None:
-        super().__init__("built-in function returned a result with an exception set")
+        super().__init__(_BROKEN_RESULT)
         self.text = text
+
+
+class AnswerLostError(SystemError):
+    """The call was made and its answer thrown away; the last error is that of the call."""
+
+    def __init__(self) -> None:
+        super().__init__(_BROKEN_RESULT)
 
 
 class ArgumentsRefusedError(CallError):
@@ -61,10 +74,14 @@ RETURNED_WHEN_REFUSED: Final[Mapping[str, object]] = {
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What the package makes of a call's arguments: the ignored ones are gone."""
+    """What the package makes of a call's arguments: the ignored ones are gone.
+
+    `is_thrown_away`: the call is made, then raises SystemError instead of answering.
+    """
 
     args: tuple[object, ...] = ()
     kwargs: Mapping[str, object] = field(default_factory=dict[str, object])
+    is_thrown_away: bool = False
 
 
 def take_apart(name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Taken:
@@ -132,7 +149,8 @@ def _take_places(name: str, args: Sequence[object], kwargs: Mapping[str, object]
         tuple(
             numbers[at] if at in numbers else _object(kind, value)
             for at, (kind, value) in enumerate(given)
-        )
+        ),
+        is_thrown_away=any(_is_too_big(value) for kind, value in given if kind is _Kind.DATE),
     )
 
 
@@ -150,13 +168,43 @@ def _number(kind: _Kind, value: object) -> float:
 
 
 def _object(kind: _Kind, value: object) -> object:
-    is_fine = {
-        _Kind.SYMBOL: is_text(value, MAX_SYMBOL_UNITS),
-        _Kind.DATE: isinstance(value, datetime | int | float),
-    }
-    if not is_fine.get(kind, True):
-        raise ArgumentsRefusedError(INVALID)
-    return bool(value) if kind is _Kind.ANYTHING else value
+    match kind:
+        case _Kind.DATE:
+            return _date(value)
+        case _Kind.ANYTHING:
+            return bool(value)
+        case _ if is_text(value, MAX_SYMBOL_UNITS):
+            return value
+        case _:
+            raise ArgumentsRefusedError(INVALID)
+
+
+def _date(value: object) -> float:
+    """Seconds since 1970 as they are sent; what does not fit 32 bits goes out below 0.
+
+    The package asks a datetime for its `timestamp()`, by which one without a zone is local time.
+    """
+    match value:
+        case datetime():
+            seconds = _timestamp(value)
+        case int() | float():
+            seconds = value
+        case _:
+            raise ArgumentsRefusedError(INVALID)
+    return seconds if -(1 << 31) <= seconds < 1 << 31 else _TOO_BIG_A_DATE
+
+
+def _timestamp(value: datetime) -> float:
+    with contextlib.suppress(OSError, OverflowError, ValueError):
+        seconds = value.timestamp()
+        if value.tzinfo is not None or _CONVERTIBLE.start <= seconds < _CONVERTIBLE.stop:
+            return seconds
+    raise OutOfRangeError(INVALID)
+
+
+def _is_too_big(date: object) -> bool:
+    """A whole number that does not fit is noticed, but only after the request has gone out."""
+    return isinstance(date, int) and not -(1 << 31) <= date < 1 << 31
 
 
 # -- functions that read keywords -----------------------------------------------------------------
@@ -231,8 +279,11 @@ def _open_things(args: Sequence[object], kwargs: Mapping[str, object]) -> Taken:
 def _past_things(args: Sequence[object], kwargs: Mapping[str, object]) -> Taken:
     """`history_*_get`: two dates in places, else a ticket, else a position."""
     if len(args) == len(_DATES):
-        dates = tuple(_object(_Kind.DATE, value) for value in args)
-        return Taken(dates, _named(kwargs, group=_GROUP))
+        return Taken(
+            tuple(_date(value) for value in args),
+            _named(kwargs, group=_GROUP),
+            is_thrown_away=any(map(_is_too_big, args)),
+        )
     kept = {} if args else _first_of(kwargs, ticket=_TICKET, position=_TICKET)
     if not kept:
         has_filter = "ticket" in kwargs or "position" in kwargs
@@ -324,11 +375,8 @@ class Arguments:
         return cast("bool | None", self._find(name, at))
 
     def moment(self, name: str, at: int | None = None) -> float | None:
-        """Seconds since 1970. A datetime without a zone counts as UTC, as in 5.0.6231."""
-        value = self._find(name, at)
-        if isinstance(value, datetime):
-            return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-        return cast("float | None", value)
+        """Seconds since 1970."""
+        return cast("float | None", self._find(name, at))
 
     def _find(self, name: str, at: int | None) -> object:
         if at is not None and at < len(self._args):

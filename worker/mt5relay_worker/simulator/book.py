@@ -121,11 +121,15 @@ DEFAULT_SYMBOLS = (
 
 
 class Book(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything that a simulated terminal knows when it starts."""
+    """Everything that a simulated terminal knows when it starts.
+
+    `sessions`: when symbols are traded; on `weekdays` from Sunday to Friday, 22:00 UTC.
+    """
 
     servers: tuple[Server, ...]
     accounts: tuple[Account, ...]
     symbols: tuple[Symbol, ...] = DEFAULT_SYMBOLS
+    sessions: Literal["always", "weekdays"] = "always"
 
     def __repr__(self) -> str:
         return (

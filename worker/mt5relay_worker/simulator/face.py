@@ -12,6 +12,7 @@ from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from mt5relay_worker.simulator.arguments import (
     RETURNED_WHEN_REFUSED,
+    AnswerLostError,
     ArgumentsRefusedError,
     OutOfRangeError,
     Taken,
@@ -101,22 +102,26 @@ class Face(Constants):
         failed: Failed,
     ) -> Found | Failed:
         """Make a call and leave its last error; not part of the package's surface."""
+        found: Found | Failed = failed
+        is_thrown_away = False
         try:
             self._machine.enter(name)
             taken = take_apart(name, args, kwargs)
+            is_thrown_away = taken.is_thrown_away
             if name.startswith(_LINK_COMES_FIRST):
                 self._machine.require_link()
             found = carry_out(taken)
+            self._error = (self.RES_S_OK, "Success")
         except ArgumentsRefusedError as error:
             self._error = (error.code, error.text)
             return cast("Failed", RETURNED_WHEN_REFUSED.get(name, failed))
         except CallError as error:
             self._error = (error.code, error.text)
-            return failed
         except OutOfRangeError as error:
             self._error = (self.RES_E_INVALID_PARAMS, error.text)
             raise
-        self._error = (self.RES_S_OK, "Success")
+        if is_thrown_away:
+            raise AnswerLostError
         return found
 
     def last_error(self) -> tuple[int, str]:
@@ -127,7 +132,8 @@ class Face(Constants):
         session = self._machine.session()
         if session.account is None:
             return session, None
-        return session, self._broker.ledger(session.account, self._machine.now())
+        now, priced_at = self._machine.now(), self._machine.market_time()
+        return session, self._broker.supervised_ledger(session.account, now, priced_at)
 
     def _symbol(self, name: str) -> Symbol:
         if name not in self._market.symbols:

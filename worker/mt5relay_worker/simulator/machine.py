@@ -24,6 +24,11 @@ _MINUTE = 60.0
 _UNTROUBLED = frozenset({"initialize", "login", "shutdown", "last_error"})
 
 
+def not_started(path: str | None) -> str | None:
+    """What -10003 says of a program that is not there; None where none was named."""
+    return f"IPC initialize failed, Process create failed '{path}'" if path else None
+
+
 class Machine:
     """One terminal program and the link to it. Faults happen here."""
 
@@ -155,7 +160,7 @@ class Machine:
 
     def attach(self, path: str | None, timeout: float) -> None:
         """Attach to the terminal, starting it where it does not run; `timeout` in seconds."""
-        self._refuse_to_attach(timeout)
+        self._refuse_to_attach(path, timeout)
         self._wait_until_open(timeout)
         faults = self.faults
         is_running = not faults.cold_start if self._is_running is None else self._is_running
@@ -175,12 +180,12 @@ class Machine:
         if self._session.account is not None:
             self._enter_session(self._session)
 
-    def _refuse_to_attach(self, timeout: float) -> None:
+    def _refuse_to_attach(self, path: str | None, timeout: float) -> None:
         faults = self.faults
         if faults.initialize_hangs:
             hang(self._sleep)
         if faults.terminal_missing:
-            raise CallError(Constants.RES_E_INTERNAL_FAIL_INIT)
+            raise CallError(Constants.RES_E_INTERNAL_FAIL_INIT, not_started(path))
         if self._detached_at is not None:
             since = self._clock() - self._detached_at
             if since < faults.initialize_too_soon_seconds:
@@ -321,7 +326,12 @@ class Machine:
     def market_time(self) -> float:
         """Up to when prices are known: they stop with the link to the broker and the market."""
         ends = (self._link_lost_at, self._market_closed_at)
-        return min((end for end in ends if end is not None), default=self._clock())
+        known = min((end for end in ends if end is not None), default=self._clock())
+        return self._broker.last_open(known)
+
+    def is_market_open(self) -> bool:
+        now = self._clock()
+        return self._market_closed_at is None and self._broker.last_open(now) == now
 
     # -- waiting ------------------------------------------------------------------------------
 

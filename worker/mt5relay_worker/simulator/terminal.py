@@ -278,6 +278,8 @@ class SimulatedMetaTrader5(MarketCalls):
             return self.TRADE_RETCODE_CONNECTION
         if self._machine.session().access == "investor":
             return self.TRADE_RETCODE_TRADE_DISABLED
+        if not self._machine.is_market_open():
+            return self.TRADE_RETCODE_MARKET_CLOSED
         return None
 
     @fails_with(None)

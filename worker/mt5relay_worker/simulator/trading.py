@@ -37,6 +37,7 @@ _COMMENTS = {
     Constants.TRADE_RETCODE_INVALID_PRICE: "Invalid price",
     Constants.TRADE_RETCODE_INVALID_STOPS: "Invalid stops",
     Constants.TRADE_RETCODE_TRADE_DISABLED: "Trade disabled",
+    Constants.TRADE_RETCODE_MARKET_CLOSED: "Market closed",
     Constants.TRADE_RETCODE_NO_MONEY: "No money",
     Constants.TRADE_RETCODE_NO_CHANGES: "No changes",
     Constants.TRADE_RETCODE_CLIENT_DISABLES_AT: "AutoTrading disabled by client",

@@ -21,6 +21,11 @@ from mt5relay_worker.terminal.journal_lines import (
 
 _TO_THE_MILLISECOND = timedelta(milliseconds=1)  # the journal cuts off the rest
 _ABOUT_THE_CREDENTIAL = frozenset({"Invalid account", "Invalid password"})
+# Of these only "Service is not available" is what a throttling server is assumed to say; any other
+# reason may be about the account, so it stays a refusal.
+_ABOUT_THE_SERVER = frozenset(
+    {"service is not available", "server is busy", "too many requests", "no connection"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,18 @@ class LoginListener:
             if login == self._account.login and at >= began:
                 self._report = hear(self._report, self._account.server, said)
         return self._report
+
+
+def is_servers_fault(report: LoginReport) -> bool:
+    """Whether a refused login says nothing of the account: the server was not there, or took no
+    logins. False where the journal does not tell."""
+    match report.failure:
+        case Unreachable():
+            return True
+        case Refused(reason=reason):
+            return reason.casefold() in _ABOUT_THE_SERVER
+        case _:
+            return False
 
 
 def why_refused(report: LoginReport) -> str:

@@ -39,6 +39,7 @@ from mt5relay_shared.records import (
 )
 from mt5relay_shared.secret import Secret
 from mt5relay_worker.terminal.failure import NotReadyError, TerminalError
+from mt5relay_worker.terminal.pipe_check import is_running
 
 SUCCESS = 1
 NOT_FOUND = -4
@@ -47,7 +48,15 @@ AUTH_FAILED = -6
 INIT_FAILED = -10003
 LINK_ERRORS = frozenset({-10001, -10002, -10004})
 TIMEOUT = -10005
+_NOBODY = frozenset({SUCCESS, AUTH_FAILED})  # -6 without a login: no authorized account
 LATEST_DATE = 2**31 - 1  # seconds; a later one raises SystemError after the request has gone out
+
+# By whether its pipe is there after it could not be attached.
+_SIGNS_OF_LIFE: Mapping[bool | None, str] = {
+    True: "; it runs: look for a dialog, an update, or other rights than the worker's",
+    False: "; it does not run, or is not up yet",
+    None: "",
+}
 
 RecordT = TypeVar("RecordT", bound=Record)
 
@@ -118,10 +127,16 @@ class Totals:
 
 
 class MetaTrader5Adapter:
-    """Typed calls on one terminal. Synchronous, and for one thread only, as the package is."""
+    """Typed calls on one terminal. Synchronous, and for one thread only, as the package is.
 
-    def __init__(self, binding: Binding) -> None:
+    `is_running` says of a path whether that terminal runs, None where it can't tell.
+    """
+
+    def __init__(
+        self, binding: Binding, *, is_running: Callable[[str], bool | None] = is_running
+    ) -> None:
         self._binding = binding
+        self._is_running = is_running
 
     def initialize(self, path: str | None, timeout_ms: int) -> None:
         """Attach to the terminal at `path`, or start it.
@@ -139,8 +154,10 @@ class MetaTrader5Adapter:
                 "MT5_INIT_FAILED", f"initialize refused its arguments: {error}"
             ) from error
         if not done:
+            why = self._last_error()
+            found = "" if path is None else _SIGNS_OF_LIFE[self._is_running(path)]
             raise TerminalError(
-                "MT5_INIT_FAILED", "the terminal could not be attached", self._last_error()
+                "MT5_INIT_FAILED", f"the terminal could not be attached{found}", why
             )
 
     def shutdown(self) -> None:
@@ -170,13 +187,13 @@ class MetaTrader5Adapter:
         """Who is logged in; None for nobody, or where the terminal does not know yet.
 
         Raises:
-            TerminalError: the link to the terminal is gone.
+            TerminalError: the call failed; that is neither nobody nor somebody else.
         """
         found = self._binding.account_info()
         if found is None:
             why = self._last_error()
-            if why.code in LINK_ERRORS:
-                raise self._explained("account_info", why)
+            if why.code not in _NOBODY:
+                raise self._link_error("account_info", why)
             return None
         if found.login == 0 or not found.server:
             return None

@@ -26,7 +26,7 @@ from mt5relay_worker.terminal.figures import implies_positions, is_hydrated
 from mt5relay_worker.terminal.history import HistoryWait
 from mt5relay_worker.terminal.journal import Journal
 from mt5relay_worker.terminal.list_wait import ListWait
-from mt5relay_worker.terminal.login_report import LoginListener, why_refused
+from mt5relay_worker.terminal.login_report import LoginListener, is_servers_fault, why_refused
 from mt5relay_worker.terminal.looks import Looks
 from mt5relay_worker.terminal.metatrader5 import MetaTrader5Adapter
 from mt5relay_worker.terminal.protocol import Read, ReadResult
@@ -136,7 +136,9 @@ class VerifiedSwitch:
             if error.code != "MT5_AUTH_FAILED":
                 raise
             reason = self._reason(listener)
-            raise TerminalError(error.code, error.message + reason, error.mt5) from error
+            is_servers = is_servers_fault(listener.listen())
+            code = "BROKER_UNAVAILABLE" if is_servers else error.code
+            raise TerminalError(code, error.message + reason, error.mt5) from error
 
     def _reason(self, listener: LoginListener) -> str:
         limit = self._limits.reason if listener.can_hear else 0.0
@@ -213,7 +215,11 @@ class VerifiedSwitch:
         )
 
     def _require(self, account: AccountId) -> None:
-        if self._terminal.identity() != account:
+        found = self._terminal.identity()
+        if found is None:
+            self.forget()
+            raise NotReadyError(f"the terminal does not say that {account} is logged in")
+        if found != account:
             self.forget()
             raise IdentityError(f"the terminal is no longer logged in to {account}")
 
