@@ -1,6 +1,6 @@
 """Benchmarks of the path, next to its peers.
 
-    python3 run.py bench [--quick] [--only NAME ...] [--soak N]
+    python3 run.py bench [--quick] [--only NAME ...] [--soak N] [--http]
 
 Everything is simulated and on loopback; every process is ended by its id.
 """
@@ -11,13 +11,14 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import backlog_cost, plot, pure, soak
+from bench import backlog_cost, http_layer, plot, pure, soak
 from bench.environments import pythons
 from bench.measuring import FLOOR, FULL, PEERS, QUICK, RELAY, Failure, Plan, Sample, measure
 from bench.processes import ROOT, environment
@@ -30,9 +31,12 @@ SAY_VERSIONS = "import json; from bench.client import versions; print(json.dumps
 
 def main() -> int:
     parsed = _arguments()
+    if parsed.http:
+        return _http(parsed.out, rounds=1 if parsed.quick else parsed.rounds)
     interpreters = pythons(tuple(parsed.only))
     results = Results(
-        taken_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        taken_at=_now(),
+        commit=_commit(),
         machine=f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}.",
         versions={name: _versions(python) for name, python in interpreters.items()},
         rounds=1 if parsed.quick else parsed.rounds,
@@ -53,8 +57,35 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="of the full run")
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=CONTESTANTS)
     parser.add_argument("--soak", type=int, metavar="N", help="N requests, memory all the way")
+    parser.add_argument("--http", action="store_true", help="what the HTTP gateway adds")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results")
     return parser.parse_args()
+
+
+def _http(folder: Path, *, rounds: int) -> int:
+    found = list(http_layer.measured(rounds, tell))
+    folder.mkdir(parents=True, exist_ok=True)
+    text = f"{http_layer.markdown(found)}\nCommit {_commit()}, {_now()}.\n"
+    (folder / "http.md").write_text(text, "utf-8")
+    figures = json.dumps([asdict(one) for one in found], indent=1)
+    (folder / "http.json").write_text(figures + "\n", "utf-8")
+    print(text)
+    return 0
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _commit() -> str:
+    """What was measured, with a plus where files differ from it."""
+    git = shutil.which("git")
+    if git is None:
+        return "unknown"
+    said = subprocess.run(
+        [git, "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, check=False
+    )
+    return said.stdout.decode().strip() or "unknown"
 
 
 def _compare(results: Results, interpreters: dict[str, Path], *, is_quick: bool) -> None:

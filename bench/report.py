@@ -13,9 +13,9 @@ NAMES = {RELAY: "**mt5relay**", FLOOR: "floor (bare redis-py echo)"}
 def markdown(results: Results) -> str:
     parts = [
         "# Benchmark",
-        f"{results.taken_at}. {results.machine} Medians of {results.rounds} rounds in which all"
-        " contestants took turns. The load column says what else the machine did; CPU a request"
-        " is what such load disturbs least.",
+        f"{results.taken_at}, commit {results.commit}. {results.machine} Medians of"
+        f" {results.rounds} rounds in which all contestants took turns. The load column says what"
+        " else the machine did; CPU a request is what such load disturbs least.",
         "## Targets",
         _targets(results),
         "## Answers a second",

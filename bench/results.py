@@ -17,6 +17,7 @@ class Results:
     """Everything that one run found."""
 
     taken_at: str
+    commit: str
     machine: str
     versions: dict[str, dict[str, str]]
     rounds: int

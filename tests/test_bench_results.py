@@ -46,7 +46,7 @@ def sample(
 
 
 def met(*samples: Sample, backlog: tuple[BacklogCost, ...] = ()) -> dict[str, bool | None]:
-    results = Results("now", "here", {}, 1, list(samples), backlog=list(backlog))
+    results = Results("now", "c0ffee", "here", {}, 1, list(samples), backlog=list(backlog))
     return {one.target: one.met for one in verdicts(results)}
 
 
@@ -102,6 +102,6 @@ def test_a_backlog_may_not_make_requests_dearer(last: float, *, is_met: bool) ->
 
 def test_a_size_that_failed_is_not_as_cheap() -> None:
     cost = BacklogCost("requests", 100, 100.0, 1.0, 100)
-    results = Results("now", "here", {}, 1, backlog=[cost, replace(cost, size=1_000)])
+    results = Results("now", "c0ffee", "here", {}, 1, backlog=[cost, replace(cost, size=1_000)])
     results.failures.append(Failure("100,000 requests waiting", 0, "too slow"))
     assert [one.met for one in verdicts(results) if one.target.startswith("worker CPU")] == [False]

@@ -98,10 +98,16 @@ class CommandBatch:
         """
         return await self._enqueue(command)
 
+    def begin(self, *command: Argument) -> asyncio.Future[Any]:
+        """Send one command; the future is its answer, or fails as `call` does."""
+        answer = self._enqueue(command)
+        answer.add_done_callback(_unheeded)
+        return answer
+
     def post(self, *command: Argument) -> None:
         """Send one command, in its turn, whose answer nobody waits for; it may be lost."""
         if not self._closed:
-            self._enqueue(command).add_done_callback(_unheeded)
+            self.begin(*command)
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:  # noqa: ANN401 - each script answers in its own shape
         """Run a script by digest, and by source where the server does not know it.

@@ -33,12 +33,14 @@ class AskOptions(TypedDict, total=False):
     max_age: a stored read up to this old answers without the terminal; 0: always ask it.
     stale_if_error: a stored read up to this old answers instead of a retryable error, marked stale.
     request_id: makes the request idempotent: the same id with the same question shares one reply.
+    traceparent: W3C trace context, carried to the worker.
     """
 
     timeout: float | None
     max_age: float
     stale_if_error: float
     request_id: str | None
+    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ def compose(
     max_age: float = 0.0,
     stale_if_error: float = 0.0,
     request_id: str | None = None,
+    traceparent: str | None = None,
 ) -> Ask:
     """Check everything a caller gives.
 
@@ -79,6 +82,7 @@ def compose(
         max_age_ms=_age_as_ms("max_age", max_age),
         stale_if_error_ms=_age_as_ms("stale_if_error", stale_if_error),
         reply_to=reply_to,
+        traceparent=traceparent,
     )
     ask = Ask(request, request.question())
     _check_text(request)

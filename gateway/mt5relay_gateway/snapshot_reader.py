@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import NamedTuple
 
 from mt5relay_gateway.batch import CommandBatch
@@ -31,10 +30,9 @@ class SnapshotReader:
         Raises:
             RedisUnavailableError: Redis can't be reached or refuses it.
         """
-        values, (seconds, microseconds) = await asyncio.gather(
-            self._batch.call("HMGET", self._keys.snapshot(account), *FIELDS),
-            self._batch.call("TIME"),
-        )
+        found = self._batch.begin("HMGET", self._keys.snapshot(account), *FIELDS)
+        seconds, microseconds = await self._batch.call("TIME")
+        values = await found
         snapshot = decode_snapshot(account, dict(zip(FIELDS, values, strict=True)))
         if snapshot is None:
             return None

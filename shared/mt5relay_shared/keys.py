@@ -122,3 +122,20 @@ class FleetKeys:
     @property
     def pins(self) -> str:
         return f"{self.tag}:pins"
+
+    @property
+    def tokens(self) -> str:
+        return f"{self.tag}:tokens"
+
+    def submitted(self, request_id: str) -> str:
+        return f"{self.tag}:submitted:{request_id}"
+
+    @property
+    def webhooks(self) -> str:
+        return f"{self.tag}:webhooks"
+
+    def webhook_claim(self, request_id: str) -> str:
+        return f"{self.tag}:webhook-claim:{request_id}"
+
+    def undelivered(self, request_id: str) -> str:
+        return f"{self.tag}:undelivered:{request_id}"

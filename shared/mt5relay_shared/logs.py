@@ -44,9 +44,9 @@ class _Logger:
             if structlog.get_config()["cache_logger_on_first_use"]:
                 self.__dict__[method] = speak  # what is not heard must cost next to nothing
             return speak
-        return partial(self._say_plainly, _LEVELS[method])
+        return partial(self._say_plainly, _LEVELS[method], method == "exception")
 
-    def _say_plainly(self, level: int, event: str, **fields: object) -> None:
+    def _say_plainly(self, level: int, with_traceback: bool, event: str, **fields: object) -> None:
         if self._plain.isEnabledFor(level):
             said = " ".join(f"{name}={value!r}" for name, value in fields.items())
-            self._plain.log(level, "%s %s", event, said)
+            self._plain.log(level, "%s %s", event, said, exc_info=with_traceback)

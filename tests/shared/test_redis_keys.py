@@ -75,3 +75,12 @@ def test_the_registry_of_terminals_has_keys_of_its_own_in_one_slot() -> None:
     spelled = [keys.version, keys.terminals, keys.pins]
     assert spelled == ["{mt5}:version", "{mt5}:terminals", "{mt5}:pins"]
     assert FleetKeys("other").pins == "{other}:pins"
+
+
+def test_the_http_gateways_have_keys_beside_the_registrys() -> None:
+    keys = FleetKeys()
+    assert keys.tokens == "{mt5}:tokens"
+    assert keys.submitted("x") == "{mt5}:submitted:x"
+    assert keys.webhooks == "{mt5}:webhooks"
+    assert keys.webhook_claim("x") == "{mt5}:webhook-claim:x"
+    assert keys.undelivered("x") == "{mt5}:undelivered:x"

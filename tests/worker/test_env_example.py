@@ -11,6 +11,7 @@ from annotated_types import Ge, Le
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from mt5relay_gateway.http.settings import HttpSettings
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared.settings import RelaySettings, variable_of
 from mt5relay_worker.settings import WorkerSettings
@@ -23,7 +24,7 @@ def fields() -> dict[str, FieldInfo]:
     """Every setting of either side, by its variable."""
     return {
         variable_of(kind, name): field
-        for kind in (RelaySettings, GatewaySettings, WorkerSettings)
+        for kind in (RelaySettings, GatewaySettings, HttpSettings, WorkerSettings)
         for name, field in kind.model_fields.items()
     }
 

@@ -10,11 +10,12 @@ from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 
-from mt5relay_gateway.cli import accounts, breaker, dead, terminals
+from mt5relay_gateway.cli import accounts, breaker, dead, terminals, tokens
 from mt5relay_gateway.cli.ask import ask
 from mt5relay_gateway.cli.demo import demo
 from mt5relay_gateway.cli.events import events
 from mt5relay_gateway.cli.exits import FAILURE, INTERRUPTED, OK, UNAVAILABLE, USAGE, CommandError
+from mt5relay_gateway.cli.gateway import gateway
 from mt5relay_gateway.cli.health import health
 from mt5relay_gateway.cli.output import printable
 from mt5relay_gateway.cli.queue import queue
@@ -23,7 +24,7 @@ from mt5relay_gateway.cli.top import top
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared import __version__
 from mt5relay_shared.errors import MT5Error, MT5ValidationError, RedisUnavailableError
-from mt5relay_shared.logs import configure_logs
+from mt5relay_shared.log_output import configure_logs
 from mt5relay_shared.settings import load_settings
 
 app = App(
@@ -38,8 +39,9 @@ app = App(
 )
 for command in (ask, health, top, queue, events, demo):
     app.command(command)
-for group in (accounts.app, terminals.app, breaker.app, dead.app):
+for group in (accounts.app, terminals.app, breaker.app, dead.app, tokens.app):
     app.command(group)
+app.command(gateway)
 
 
 def main() -> NoReturn:

@@ -29,6 +29,7 @@ from mt5relay_gateway.cli.demo_faults import (
     write_faults,
 )
 from mt5relay_gateway.cli.demo_faults import list_faults as print_faults
+from mt5relay_gateway.cli.demo_page import demo_page
 from mt5relay_gateway.cli.demo_store import DemoStore, Owner, demo_store
 from mt5relay_gateway.cli.demo_traffic import Backends, Look, ask_everything
 from mt5relay_gateway.cli.demo_worker import DemoWorker, WorkerFiles, make_key, running_worker
@@ -63,7 +64,7 @@ def demo(
     """Show everything at work without a terminal or a broker, until Ctrl-C.
 
     The store is REDIS_URL where it is set, else one that is started for the demonstration. Nothing
-    that was started is left afterwards.
+    that was started is left afterwards. With the extra `http` it has a page.
 
     Args:
         once: Ask everything once for three accounts, print the answers, and end.
@@ -248,7 +249,13 @@ async def _play_once(scene: Scene, reporter: Reporter) -> int:
 async def _play(scene: Scene, reporter: Reporter) -> NoReturn:
     await _enrol_everybody(scene, reporter)
     accounts = [one.account for one in scene.accounts]
-    async with account_client(scene.settings) as client:
+    async with (
+        demo_page(scene.settings, scene.key_id) as page,
+        account_client(scene.settings) as client,
+    ):
+        if page is not None:
+            curl = f"curl -H 'Cache-Control: max-age=60' {page}/v1/accounts/{accounts[0]}"
+            reporter.started("page", address=f"{page}/", ask=curl)
         backends = Backends(client, accounts, random.Random())
         backends.start()
         try:
@@ -290,16 +297,22 @@ async def _pause(scene: Scene) -> None:
 
 @contextlib.contextmanager
 def _ended_by_signals() -> Generator[None]:
-    """Clean up also when asked to end otherwise than by Ctrl-C."""
+    """Clean up also when asked to end otherwise than by Ctrl-C, and in the same way."""
     names = ("SIGTERM", "SIGHUP", "SIGBREAK")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before = {number: signal.signal(number, _end) for number in numbers}
+    ended_by: list[int] = []
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        ended_by.append(number)
+        signal.raise_signal(signal.SIGINT)
+
+    before = {number: signal.signal(number, end) for number in numbers}
     try:
         yield
+    except KeyboardInterrupt:
+        if not ended_by:
+            raise
+        sys.exit(128 + ended_by[0])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _end(number: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)

@@ -1,0 +1,66 @@
+"""Reads what the workers say about themselves: from Redis alone, in milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from mt5relay_gateway.batch import answered_within
+from mt5relay_gateway.cli.connection import server_time_ms
+from mt5relay_gateway.cli.health import read_health
+from mt5relay_gateway.cli.queue import AccountInLine, read_line
+from mt5relay_gateway.http.relay import Relay
+from mt5relay_shared.errors import MT5DataError, MT5Error, MT5StateError, RedisUnavailableError
+from mt5relay_shared.health import Health
+
+LOOK_LIMIT = 0.25  # seconds; a monitor would rather hear that Redis is slow than wait
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One terminal as Redis shows it; `health` None: no worker lives. `now_ms` is Redis time."""
+
+    terminal: str
+    health: Health | None
+    now_ms: int
+    waiting: int
+
+
+async def look_at_all(relay: Relay) -> list[Sight]:
+    """Every terminal.
+
+    Raises:
+        RedisUnavailableError: Redis does not answer within 0.25 s.
+        MT5DataError: a worker of another version wrote what can't be read here.
+    """
+    async with answered_within(LOOK_LIMIT):
+        terminals = await relay.terminals()
+        return list(await asyncio.gather(*(_look(relay, terminal) for terminal in terminals)))
+
+
+async def _look(relay: Relay, terminal: str) -> Sight:
+    keys = relay.keys_of(terminal)
+    batch = relay.commands(keys)
+    health, now_ms, waiting = await asyncio.gather(
+        read_health(batch, keys),
+        server_time_ms(batch),
+        batch.call("XLEN", keys.requests),
+    )
+    return Sight(terminal, health, now_ms, waiting)
+
+
+async def lines(relay: Relay) -> dict[str, list[AccountInLine]]:
+    """Who waits at each terminal, next turn first. Raises as `look_at_all` does."""
+    async with answered_within(LOOK_LIMIT):
+        terminals = await relay.terminals()
+        found = await asyncio.gather(
+            *(
+                read_line(relay.commands(relay.keys_of(one)), relay.keys_of(one))
+                for one in terminals
+            )
+        )
+    return dict(zip(terminals, found, strict=True))
+
+
+def is_out_of_reach(error: MT5Error) -> bool:
+    return isinstance(error, RedisUnavailableError | MT5StateError | MT5DataError)
