@@ -39,7 +39,8 @@ INTERRUPTED = 130
 PARALLEL = ("-n", "auto", "--dist", "worksteal")  # a later `-n 0` takes it back
 TESTS_AT_ONCE = min(8, max(2, (os.cpu_count() or 1) * 3 // 2))  # many of them wait for processes
 NOT_UNIT = (  # tests that start processes, many times or for long
-    "system", "chaos", "simulation", "typing", "gateway/cli/test_cli_demo.py",
+    "system", "chaos", "simulation", "typing", "deploy",
+    "gateway/cli/test_cli_demo.py",
     "worker/test_worker_cli.py", "hostile/test_hostile.py", "gateway/http/page",
     "gateway/http/test_http_description.py", "gateway/http/test_http_malformed.py",
     "gateway/http/test_http_processes.py",

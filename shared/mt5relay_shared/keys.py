@@ -89,6 +89,10 @@ class Keys:
         return f"{self.tag}:logins"
 
     @property
+    def timings(self) -> str:
+        return f"{self.tag}:timings"
+
+    @property
     def shares(self) -> str:
         return f"{self.tag}:shares"
 

@@ -31,6 +31,7 @@ CONTRACT = {
     "{mt5:main}:queue": KEYS.queue,
     "{mt5:main}:shares": KEYS.shares,
     "{mt5:main}:logins": KEYS.logins,
+    "{mt5:main}:timings": KEYS.timings,
 }
 
 

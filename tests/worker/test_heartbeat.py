@@ -21,6 +21,7 @@ from mt5relay_shared.health import (
     Status,
     decode_health,
 )
+from mt5relay_shared.timings import Kind, decode_timings
 from mt5relay_worker.health import (
     HealthSources,
     Heartbeat,
@@ -120,6 +121,29 @@ async def test_the_hash_names_worker_fence_state_and_counters(
     assert (health.pool_size, health.pool_limit) == (1, 20)
     assert (health.terminal_build, health.package_version) == (5200, "5.0.6231")
     assert health.last_success_at_ms is not None
+
+
+async def test_how_long_requests_took_is_told_part_by_part(
+    parts: Parts, heartbeat: Heartbeat
+) -> None:
+    alice = await parts.enrol(AccountId(1, "Broker"))
+    parts.terminal.switch_seconds = 0.02
+    async with parts.visiting():
+        await parts.answer(await parts.ask(alice))
+        await parts.error(await parts.ask(AccountId(2, "Nobody")))
+    await heartbeat.beat()
+    told = decode_timings(await parts.redis.hgetall(parts.keys.timings))
+    assert {kind: sum(counted.counts) for kind, counted in told.items()} == {
+        Kind(phase, "account_info", outcome): 1
+        for phase, outcome in (
+            ("wait", "ok"),
+            ("switch", "ok"),
+            ("read", "ok"),
+            ("total", "ok"),
+            ("total", "ACCOUNT_UNKNOWN"),
+        )
+    }
+    assert told[Kind("switch", "account_info", "ok")].sum >= 0.02
 
 
 async def test_the_queue_is_told_with_its_oldest_request(

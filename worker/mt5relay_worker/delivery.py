@@ -15,6 +15,7 @@ from mt5relay_shared.logs import get_logger
 from mt5relay_shared.messages import OkReply
 from mt5relay_shared.operations import SNAPSHOT_OPERATIONS
 from mt5relay_shared.snapshots import Snapshot, SnapshotData
+from mt5relay_shared.timings import Phase
 from mt5relay_worker.backlog import Waiting
 from mt5relay_worker.costs import Costs
 from mt5relay_worker.fallback import Fallback
@@ -130,6 +131,7 @@ class Delivery:
         switch_ms = (
             visited.switch_ms if visited.switched else self._costs.switch_ms(finished.visit.account)
         )
+        observe = self._replies.timings.observe
         for one, result in finished.settled:
             log.debug(
                 "request.served",
@@ -139,6 +141,13 @@ class Delivery:
                 waited_ms=now_ms - one.arrived_ms,
             )
             read_ms = full_read_ms if one.is_in_snapshot else result.took_ms
+            outcome = "ok" if result.data is not None else result.code or "INTERNAL"
+            for phase, took_ms in (
+                (Phase.WAIT, finished.read_began_ms - visited.switch_ms - one.arrived_ms),
+                (Phase.SWITCH, visited.switch_ms if visited.switched else 0.0),
+                (Phase.READ, read_ms),
+            ):
+                observe(phase, one.question.operation, outcome, took_ms / 1000)
             self._shadow.serve(one.entry, now_ms, switch_ms, read_ms + overhead_ms)
 
 

@@ -31,6 +31,7 @@ from mt5relay_worker.visits import Visits
 log = get_logger("health")
 
 HEARTBEATS_UNTIL_EXPIRY = 3
+TIMINGS_INTERVAL = 5.0  # seconds between two times that the histograms are published
 LOGINS_INTERVAL = 20.0  # seconds between two times that each account's logins are published
 
 
@@ -178,6 +179,7 @@ class Heartbeat:
         self._on_attempt = on_attempt
         self._queue_is_published = False
         self._publish_logins_at = 0.0
+        self._publish_timings_at = 0.0
 
     async def run(self) -> None:
         """Beat until cancelled, which is when nothing of this worker can write any more.
@@ -215,3 +217,7 @@ class Heartbeat:
             self._publish_logins_at = anyio.current_time() + LOGINS_INTERVAL
             logins = self._known.logins.of_last_hour(self._known.clock.now_ms())
             await self._known.lease.publish_logins(logins, 3 * LOGINS_INTERVAL)
+        if anyio.current_time() >= self._publish_timings_at:
+            self._publish_timings_at = anyio.current_time() + TIMINGS_INTERVAL
+            timings = self._known.replies.timings
+            await self._known.lease.publish_timings(timings, 3 * TIMINGS_INTERVAL)

@@ -26,6 +26,7 @@ from mt5relay_shared.keys import Keys
 from mt5relay_shared.logs import get_logger
 from mt5relay_shared.operator import Turn
 from mt5relay_shared.scripts import ACQUIRE, PUBLISH, RELEASE, RENEW, Argument, Script
+from mt5relay_shared.timings import Timings
 from mt5relay_worker.server_clock import ServerClock
 
 log = get_logger("lease")
@@ -187,15 +188,20 @@ class Lease:
 
     async def publish_queue(self, turns: Mapping[AccountId, Turn], expiry: float) -> None:
         """Say who waits; like the logins sent once only, for a later heartbeat says it anew."""
-        encoded = {account: msgspec.json.encode(turn) for account, turn in turns.items()}
+        encoded = {str(account): msgspec.json.encode(turn) for account, turn in turns.items()}
         await self._publish(self._keys.queue, encoded, expiry)
 
     async def publish_logins(self, counts: Mapping[AccountId, int], expiry: float) -> None:
         """Say how often each account was logged in to."""
-        await self._publish(self._keys.logins, counts, expiry)
+        named = {str(account): count for account, count in counts.items()}
+        await self._publish(self._keys.logins, named, expiry)
 
-    async def _publish(self, key: str, fields: Mapping[AccountId, Argument], expiry: float) -> None:
-        pairs = [part for account, value in fields.items() for part in (str(account), value)]
+    async def publish_timings(self, timings: Timings, expiry: float) -> None:
+        """Say how long requests took."""
+        await self._publish(self._keys.timings, timings.fields(), expiry)
+
+    async def _publish(self, key: str, fields: Mapping[str, Argument], expiry: float) -> None:
+        pairs: list[Argument] = [part for pair in fields.items() for part in pair]
         answer = await PUBLISH.run(
             self._redis, [self._keys.lease, key], [self.value, round(expiry * 1000), *pairs]
         )

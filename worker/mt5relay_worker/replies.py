@@ -13,8 +13,10 @@ from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import MT5Error
 from mt5relay_shared.keys import WORKER_GROUP, Keys
 from mt5relay_shared.messages import ErrorReply, OkReply, Reply, Request, encode, error_reply
+from mt5relay_shared.operations import OPERATIONS
 from mt5relay_shared.scripts import BEGIN, BURY, COMPLETE, Argument
 from mt5relay_shared.snapshots import FIELDS, Snapshot, decode_snapshot
+from mt5relay_shared.timings import Phase, Timings
 from mt5relay_worker.backlog import Waiting
 from mt5relay_worker.connection_manager import Credential
 from mt5relay_worker.lease import Lease
@@ -63,6 +65,7 @@ class Replies:
         self, redis: Redis, lease: Lease, keys: Keys, clock: ServerClock, *, snapshot_ttl: float
     ) -> None:
         self.tally = Tally()
+        self.timings = Timings()
         self._redis = redis
         self._lease = lease
         self._keys = keys
@@ -130,14 +133,20 @@ class Replies:
 
     def _count(self, answers: Sequence[Answered]) -> None:
         self.tally.requests += len(answers)
+        now_ms = self._clock.now_ms()
         for one in answers:
             match one.reply:
-                case ErrorReply():
+                case ErrorReply(error=error):
                     self.tally.errors += 1
+                    outcome = error.code
                 case OkReply(stale=True):
                     self.tally.stale += 1
+                    outcome = "stale"
                 case OkReply():
-                    self.tally.last_success_ms = self._clock.now_ms()
+                    self.tally.last_success_ms = now_ms
+                    outcome = "ok"
+            took = (now_ms - arrival_ms(one.entry)) / 1000
+            self.timings.observe(Phase.TOTAL, _operation_of(one.request), outcome, took)
 
     async def bury(
         self, entry: str, body: bytes, error: MT5Error, request: Request | None, crashes: int = 0
@@ -180,6 +189,11 @@ class Replies:
             for account, fields in zip(accounts, found, strict=True)
         )
         return {snapshot.account: snapshot for snapshot in decoded if snapshot is not None}
+
+
+def _operation_of(request: Request) -> str:
+    """For figures, which must not grow with what callers make up."""
+    return request.operation if request.operation in OPERATIONS else "unknown"
 
 
 NOBODY = Request(id="unknown", account="", operation="")

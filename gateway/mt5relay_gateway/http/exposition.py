@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
@@ -15,6 +21,7 @@ from mt5relay_gateway.http.monitor import Sight, look_at_all
 from mt5relay_shared import __version__
 from mt5relay_shared.errors import MT5Error
 from mt5relay_shared.health import BreakerState, ConnectionState, Health
+from mt5relay_shared.timings import BOUNDS, Counted, Phase
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -49,6 +56,12 @@ _COUNTERS: dict[str, tuple[str, str]] = {
     "idle_evictions": ("idle_evictions", "Sessions forgotten because nobody used them."),
     "lease_changes": ("fence", "Take-overs of the terminal's lease."),
 }
+_PHASES = {
+    Phase.WAIT: "From a request's arrival to the visit that answered it.",
+    Phase.SWITCH: "The login of the visit that answered a request; 0 where there was none.",
+    Phase.READ: "The reads that answered a request.",
+    Phase.TOTAL: "From a request's arrival to its reply.",
+}
 _FLAGS: dict[str, tuple[str, str]] = {
     "connection_ok": ("connection_ok", "Whether the terminal's link works."),
     "auth_ok": ("auth_ok", "Whether the last authorization worked."),
@@ -78,14 +91,17 @@ class WorkerFigures(Collector):
         yield from self._presence(self._sights or ())
         alive = [(one, one.health) for one in self._sights or () if one.health is not None]
         yield from _figures(alive)
+        yield from _histograms(self._sights or ())
 
     def _presence(self, sights: Sequence[Sight]) -> Iterator[Metric]:
         up = _gauge("up", "Whether a worker lives.")
         waiting = _gauge("stream_requests", "Requests in the stream.")
+        dead = _gauge("dead_letters", "Requests that were put aside because they can't be served.")
         for one in sights:
             up.add_metric([one.terminal], float(one.health is not None))
             waiting.add_metric([one.terminal], one.waiting)
-        yield from (up, waiting)
+            dead.add_metric([one.terminal], one.dead)
+        yield from (up, waiting, dead)
 
 
 def _figures(alive: Sequence[tuple[Sight, Health]]) -> Iterator[Metric]:
@@ -117,6 +133,27 @@ def _figures(alive: Sequence[tuple[Sight, Health]]) -> Iterator[Metric]:
     )
     yield _enumeration("breaker", "The circuit breaker: 1 at what it is.", BreakerState, alive)
     yield from _moments(alive)
+
+
+def _histograms(sights: Sequence[Sight]) -> Iterator[Metric]:
+    """How long requests took at the worker, part by part."""
+    for phase, help_text in _PHASES.items():
+        histogram = HistogramMetricFamily(
+            f"mt5relay_worker_request_{phase}_seconds",
+            help_text,
+            labels=["terminal", "operation", "outcome"],
+        )
+        for sight in sights:
+            for kind, counted in sight.timings.items():
+                if kind.phase == phase:
+                    labels = [sight.terminal, kind.operation, kind.outcome]
+                    histogram.add_metric(labels, _buckets(counted), counted.sum)
+        yield histogram
+
+
+def _buckets(counted: Counted) -> list[tuple[str, float]]:
+    bounds = (*(str(bound) for bound in BOUNDS), "+Inf")
+    return list(zip(bounds, itertools.accumulate(counted.counts), strict=True))
 
 
 def _moments(alive: Sequence[tuple[Sight, Health]]) -> Iterator[Metric]:

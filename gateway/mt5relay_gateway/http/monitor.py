@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from mt5relay_gateway.batch import answered_within
 from mt5relay_gateway.cli.connection import server_time_ms
@@ -12,6 +13,7 @@ from mt5relay_gateway.cli.queue import AccountInLine, read_line
 from mt5relay_gateway.http.relay import Relay
 from mt5relay_shared.errors import MT5DataError, MT5Error, MT5StateError, RedisUnavailableError
 from mt5relay_shared.health import Health
+from mt5relay_shared.timings import Counted, Kind, decode_timings
 
 LOOK_LIMIT = 0.25  # seconds; a monitor would rather hear that Redis is slow than wait
 
@@ -24,6 +26,8 @@ class Sight:
     health: Health | None
     now_ms: int
     waiting: int
+    dead: int = 0
+    timings: Mapping[Kind, Counted] = field(default_factory=dict[Kind, Counted])
 
 
 async def look_at_all(relay: Relay) -> list[Sight]:
@@ -41,12 +45,14 @@ async def look_at_all(relay: Relay) -> list[Sight]:
 async def _look(relay: Relay, terminal: str) -> Sight:
     keys = relay.keys_of(terminal)
     batch = relay.commands(keys)
-    health, now_ms, waiting = await asyncio.gather(
+    health, now_ms, waiting, dead, timings = await asyncio.gather(
         read_health(batch, keys),
         server_time_ms(batch),
         batch.call("XLEN", keys.requests),
+        batch.call("XLEN", keys.dead),
+        batch.call("HGETALL", keys.timings),
     )
-    return Sight(terminal, health, now_ms, waiting)
+    return Sight(terminal, health, now_ms, waiting, dead, decode_timings(timings))
 
 
 async def lines(relay: Relay) -> dict[str, list[AccountInLine]]:

@@ -23,6 +23,7 @@ from mt5relay_gateway.http.metrics import Measures
 from mt5relay_gateway.http.monitor import Sight
 from mt5relay_gateway.testing import a_health
 from mt5relay_shared.health import BreakerState, ConnectionState, Health, Status, encode_health
+from mt5relay_shared.timings import BOUNDS, Counted, Kind
 
 PATHS = ("/health", "/health/live", "/health/ready")
 
@@ -202,6 +203,24 @@ def test_without_redis_the_metrics_say_so_and_nothing_of_workers() -> None:
     assert not any(name.startswith("mt5relay_worker_logins") for name in figures)
 
 
+def test_the_workers_histograms_add_up() -> None:
+    timings = {
+        Kind("wait", "positions", "ok"): Counted([3, *[0] * (len(BOUNDS) - 1), 1], 90.0),
+        Kind("read", "positions", "ok"): Counted([1, *[0] * len(BOUNDS)], 0.0005),
+    }
+    sight = Sight("main", a_health(), 1, 0, 2, timings)
+    figures = _figures(exposition(Measures().registry, [sight]).decode())
+    waited, labels = "mt5relay_worker_request_wait_seconds", 'operation="positions",outcome="ok"'
+    terminal = 'terminal="main"'
+    assert figures[f'{waited}_bucket{{le="0.001",{labels},{terminal}}}'] == 3
+    assert figures[f'{waited}_bucket{{le="60.0",{labels},{terminal}}}'] == 3
+    assert figures[f'{waited}_bucket{{le="+Inf",{labels},{terminal}}}'] == 4
+    assert figures[f"{waited}_count{{{labels},{terminal}}}"] == 4
+    assert figures[f"{waited}_sum{{{labels},{terminal}}}"] == 90
+    assert figures[f"mt5relay_worker_request_read_seconds_count{{{labels},{terminal}}}"] == 1
+    assert figures[f"mt5relay_worker_dead_letters{{{terminal}}}"] == 2
+
+
 def test_promtool_accepts_the_metrics() -> None:
     promtool = os.environ.get("PROMTOOL") or shutil.which("promtool")
     if promtool is None:
@@ -210,7 +229,8 @@ def test_promtool_accepts_the_metrics() -> None:
     measures.answered("positions", "ok", 0.01)
     measures.aged("positions", "terminal", 0.2)
     health = _change(a_health(), switch_p50_ms=1, switch_p95_ms=2, read_p95_ms=3, latency_ms=4.5)
-    text = exposition(measures.registry, [Sight("main", health, 1, 0)])
+    timings = {Kind("wait", "positions", "ok"): Counted([1] * (len(BOUNDS) + 1), 2.5)}
+    text = exposition(measures.registry, [Sight("main", health, 1, 0, 2, timings)])
     ended = subprocess.run(
         [promtool, "check", "metrics"], input=text, capture_output=True, check=False
     )
