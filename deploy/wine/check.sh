@@ -16,14 +16,24 @@ skip() {
   exit
 }
 
+took() {
+  echo "==> $((SECONDS - began)) s: $1"
+  began=$SECONDS
+}
+
+began=$SECONDS
 mkdir -p "$DIR"
 if [ ! -x "$DIR/winpy" ]; then
   bash deploy/wine/setup.sh "$DIR" >"$DIR/setup.log" 2>&1 || skip "no rig could be made; see $DIR/setup.log"
 fi
+took "the rig"
 status=0
 rm -rf "$DIR/whl"
 { "$PYTHON" -m pip wheel -q --no-deps -w "$DIR/whl" . && "$DIR/winpip" "$DIR"/whl/mt5relay-*.whl; } \
   >"$DIR/install.log" 2>&1 || skip "the project could not be installed there; see $DIR/install.log"
+took "the project, installed there"
 "$DIR/winpy" deploy/wine/real_package.py || status=1
+took "real_package.py"
 "$PYTHON" -m deploy.wine.worker_over_pipe "$DIR" --lookups "$LOOKUPS" || status=1
+took "worker_over_pipe.py"
 exit $status

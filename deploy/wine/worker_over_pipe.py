@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -110,7 +110,9 @@ class Run(hostile.Run):
             if time.monotonic() > give_up:
                 self.tally.other.append(f"only {self.answered} look-ups were answered")
                 break
-            await self._blow(ahead.pop() if ahead and self.rng.random() < 0.2 else draw(self.rng))
+            is_enough = self.answered >= self._lookups
+            is_severe = bool(ahead) and (is_enough or self.rng.random() < 0.2)
+            await self._blow(ahead.pop() if is_severe else draw(self.rng))
             self.worker.keep_running()
             self.oracle.look()
         for function in HANGING:
@@ -162,7 +164,7 @@ def windows_path(path: Path) -> str:
 
 
 @contextmanager
-def served(rig: Path, directory: Path) -> Iterator[None]:
+def served(rig: Path, directory: Path) -> Generator[None]:
     """The simulator behind the pipe; entered once it listens."""
     files = {"--book": "book.json", "--faults": "faults.json", "--data-folder": "data"}
     options = [word for name, file in files.items() for word in (name, directory / file)]

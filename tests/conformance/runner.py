@@ -170,7 +170,7 @@ class Simulated:
             account = book.accounts[0]
             package.initialize()
             package.login(account.login, password=account.password, server=account.server)
-        if state is State.AFTER:
+        if state in (State.NEVER_ATTACHED, State.AFTER):
             package.shutdown()
         return package
 
@@ -192,9 +192,12 @@ class RealPackage:
                 pass
             case State.MISSING:
                 self._refuse_to_start_a_terminal()
+            case State.NEVER_ATTACHED:
+                self._package.shutdown()
             case State.LOGGED_IN:
                 self._attach()
             case State.AFTER:
+                self._attach()
                 self._package.shutdown()
         return self._package
 

@@ -20,11 +20,13 @@ class State(Enum):
 
     BEFORE = "before initialize"
     MISSING = "no terminal installed"
+    NEVER_ATTACHED = "after shutdown, never attached"
     LOGGED_IN = "attached, logged in"
     AFTER = "after shutdown"
 
 
-WITHOUT_TERMINAL = (State.BEFORE, State.AFTER)
+NEVER = (State.BEFORE, State.NEVER_ATTACHED)
+WITHOUT_TERMINAL = (*NEVER, State.AFTER)
 
 Error = tuple[int, str]
 
@@ -189,7 +191,8 @@ def without_link() -> Iterator[Row]:
     yield from rows("account_info", [given()], None, NO_CONNECTION)
     yield from rows("terminal_info", [given()], None, NO_CONNECTION)
     yield from rows(["positions_total", "orders_total"], [given()], None, NO_CONNECTION)
-    yield from rows("symbols_total", [given()], None, OLD_BUILD)
+    yield from rows("symbols_total", [given()], None, OLD_BUILD, states=NEVER)
+    yield from rows("symbols_total", [given()], None, NO_CONNECTION, states=(State.AFTER,))
     yield from rows("version", [given()], (0, 0, ""), NO_CONNECTION)
     yield from rows("shutdown", [given()], True, SUCCESS)
     yield from rows(NO_ARGUMENTS, [given(1), given(unknown=1)], TYPE_ERROR, None)
@@ -418,7 +421,9 @@ def symbol_lists() -> Iterator[Row]:
         *(given(), given("*USD*"), given(group="*USD*"), given(""), given(unknown=1)),
         given("x" * 1997),
     )
-    yield from rows("symbols_get", sent, None, OLD_BUILD)
+    # The build of the terminal is looked at first, and remembered after a shutdown.
+    yield from rows("symbols_get", sent, None, OLD_BUILD, states=NEVER)
+    yield from rows("symbols_get", sent, None, NO_CONNECTION, states=(State.AFTER,))
     # False, where every other read answers None.
     wrong = given(1), given(None), given(1, group="x"), given("x" * 1998)
     yield from rows("symbols_get", wrong, False, place("1st"))
@@ -594,16 +599,18 @@ def logged_in() -> Iterator[Row]:
         ("history_deals_get", "TradeDeal"),
         ("history_orders_get", "TradeOrder"),
     ):
-        past = given(0, (1 << 31) - 1), given(0, (1 << 31) - 1, group="*USD*")
+        # Not from 0 on: of a date that comes to 0 the package sends what stands in its memory.
+        past = given(1, (1 << 31) - 1), given(1, (1 << 31) - 1, group="*USD*")
         yield from rows(call, past, Records(structure), SUCCESS, states=here)
-        yield from rows(call, [given(0, 1), given(ticket=NOBODY_HAS)], (), SUCCESS, states=here)
-    yield from rows(PAST_TOTALS, [given(0, (1 << 31) - 1)], OneOf(int), SUCCESS, states=here)
+        yield from rows(call, [given(1, 2), given(ticket=NOBODY_HAS)], (), SUCCESS, states=here)
+    yield from rows(PAST_TOTALS, [given(1, (1 << 31) - 1)], OneOf(int), SUCCESS, states=here)
     yield from rows("symbol_info", [given("EURUSD")], Record("SymbolInfo"), SUCCESS, states=here)
     yield from rows("symbol_select", [given("EURUSD", True)], True, SUCCESS, states=here)
     yield from rows("symbol_info_tick", [given("EURUSD")], Record("Tick"), SUCCESS, states=here)
     unknown = "symbol_info", "symbol_info_tick"
     yield from rows(unknown, [given("NOPE")], None, NOT_FOUND, states=here)
-    yield from rows("symbols_get", [given("*EURUSD*")], Records("SymbolInfo"), SUCCESS, states=here)
+    some = given("*EURUSD*"), given(""), given(group="")
+    yield from rows("symbols_get", some, Records("SymbolInfo"), SUCCESS, states=here)
     bars = "copy_rates_from_pos"
     yield from rows(bars, [given("EURUSD", 1, 0, 3)], Columns(RATE), SUCCESS, states=here)
     recent = given("EURUSD", datetime(2025, 6, 2, tzinfo=UTC), 3, -1)

@@ -1,4 +1,4 @@
-"""The worker's command: `mt5relay-worker run`, `keygen` and `probe`."""
+"""The worker's command: `mt5relay-worker run`, `keygen`, `probe` and `record`."""
 
 from __future__ import annotations
 
@@ -32,11 +32,24 @@ server and one on another to measure every kind of login. MT5_TERMINAL=simulated
 Passwords are those of the file, or are asked for without echo; never arguments. Exit status: 0
 when everything was measured, 1 when not, 78 for wrong settings, 130 after Ctrl-C.
 """
+RECORD_HELP = """Record what a real terminal answers to the MetaTrader5 package, until Ctrl-C.
+
+Needs Windows. Serves a pipe of its own, passes everything on to the terminal, and writes it down,
+so that what the simulator assumes can be checked against it. Use a demo account.
+
+Masked before it is written: passwords are gone, with their length; logins become 10000001 and so
+on; names, comments, paths and external ids become as many x; what can't be read is withheld.
+What stays: amounts, prices, dates, tickets, symbols and the server's name. Look at the file before
+you give it away.
+
+Exit status: 0 when stopped, 1 where it can't record.
+"""
 
 app = App(name="mt5relay-worker", help="Serve one MetaTrader 5 terminal's requests.")
 # By name, and described here: what they load would be a quarter of a worker's memory.
 app.command("mt5relay_worker.key_command:keygen", help=KEYGEN_HELP)
 app.command("mt5relay_worker.probe.cli:probe", help=PROBE_HELP)
+app.command("mt5relay_worker.record_command:record", help=RECORD_HELP)
 log = get_logger("cli")
 
 

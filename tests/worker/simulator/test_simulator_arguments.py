@@ -75,6 +75,17 @@ def test_the_answers_without_a_link_that_differ(mt5: SimulatedMetaTrader5) -> No
     assert mt5.last_error()[0] == -5
     assert mt5.symbols_get() is None
     assert mt5.last_error()[0] == -5
+
+
+def test_the_build_of_a_terminal_is_remembered_once_it_was_attached(
+    mt5: SimulatedMetaTrader5,
+) -> None:
+    mt5.shutdown()
+    assert (mt5.symbols_total(), mt5.last_error()[0]) == (None, -5)
+    mt5.initialize()
+    mt5.shutdown()
+    for call in (mt5.symbols_total, mt5.symbols_get):
+        assert (call(), mt5.last_error()) == (None, NO_CONNECTION)
     assert mt5.market_book_add("EURUSD") is False
     assert mt5.last_error() == (1, "Success")
     assert mt5.shutdown() is True
@@ -145,6 +156,19 @@ def test_other_dates_beyond_32_bits_are_sent_as_less_than_0(
 ) -> None:
     assert logged_in(mt5).history_deals_get(0, 2**31 - 1)
     assert mt5.history_deals_get(0, until) == ()
+
+
+def test_a_date_is_cut_to_whole_seconds(mt5: SimulatedMetaTrader5) -> None:
+    found = logged_in(mt5).history_deals_get(1, 2**31 - 1)
+    assert found
+    deal = found[-1]
+    both = (deal.time + 0.9, deal.time + 0.1)
+    assert deal in (mt5.history_deals_get(*both) or ())
+    as_datetimes = [datetime.fromtimestamp(at, UTC) for at in both]
+    assert mt5.history_deals_get(*as_datetimes) == mt5.history_deals_get(*both)
+    ticks = mt5.copy_ticks_range("EURUSD", *both, mt5.COPY_TICKS_ALL)
+    whole = mt5.copy_ticks_range("EURUSD", deal.time, deal.time, mt5.COPY_TICKS_ALL)
+    assert list(ticks or ()) == list(whole or ()) != []
 
 
 @pytest.mark.parametrize("early_or_late", [datetime(1970, 1, 1), datetime(3002, 1, 1)])  # noqa: DTZ001

@@ -114,6 +114,7 @@ def test_symbols_come_by_group(make_terminal: Callable[..., SimulatedMetaTrader5
     assert found is not None
     assert {symbol.name for symbol in found} == {"EURUSD", "GBPUSD", "AUDUSD"}
     assert mt5.symbols_total() == len(DEFAULT_SYMBOLS)
+    assert mt5.symbols_get("") == mt5.symbols_get(group="") == mt5.symbols_get()
     assert mt5.market_book_add("EURUSD")
     rows = mt5.market_book_get("EURUSD")
     assert rows is not None

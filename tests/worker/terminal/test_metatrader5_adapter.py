@@ -322,7 +322,16 @@ def test_the_latest_date_on_the_wire_is_one_that_the_package_can_send(
     adapter: MetaTrader5Adapter, binding: FakeBinding
 ) -> None:
     adapter.read(Operation.DEALS, HistoryArguments(0, MAX_BROKER_TIME_MS))
-    assert binding.called("history_deals_get") == [(0, 2**31 - 1)]
+    assert binding.called("history_deals_get") == [(1, 2**31 - 1)]
+
+
+@pytest.mark.parametrize(("from_ms", "to_ms"), [(0, 0), (0, 999), (500, 1_000)])
+def test_date_0_is_never_sent_for_the_package_would_send_whatever_is_in_its_memory(
+    adapter: MetaTrader5Adapter, binding: FakeBinding, from_ms: int, to_ms: int
+) -> None:
+    adapter.read(Operation.DEALS, HistoryArguments(from_ms, to_ms))
+    adapter.all_deals()
+    assert binding.called("history_deals_get") == [(1, 1), (1, 2**31 - 1)]
 
 
 def test_timeframes_are_the_packages_constants() -> None:

@@ -179,8 +179,8 @@ def _object(kind: _Kind, value: object) -> object:
             raise ArgumentsRefusedError(INVALID)
 
 
-def _date(value: object) -> float:
-    """Seconds since 1970 as they are sent; what does not fit 32 bits goes out below 0.
+def _date(value: object) -> int:
+    """Whole seconds since 1970 as they are sent; what does not fit 32 bits goes out below 0.
 
     The package asks a datetime for its `timestamp()`, by which one without a zone is local time.
     """
@@ -191,7 +191,7 @@ def _date(value: object) -> float:
             seconds = value
         case _:
             raise ArgumentsRefusedError(INVALID)
-    return seconds if -(1 << 31) <= seconds < 1 << 31 else _TOO_BIG_A_DATE
+    return int(seconds) if -(1 << 31) <= seconds < 1 << 31 else _TOO_BIG_A_DATE
 
 
 def _timestamp(value: datetime) -> float:
@@ -374,9 +374,9 @@ class Arguments:
     def flag(self, name: str, at: int | None = None) -> bool | None:
         return cast("bool | None", self._find(name, at))
 
-    def moment(self, name: str, at: int | None = None) -> float | None:
-        """Seconds since 1970."""
-        return cast("float | None", self._find(name, at))
+    def moment(self, name: str, at: int | None = None) -> int | None:
+        """Whole seconds since 1970."""
+        return cast("int | None", self._find(name, at))
 
     def _find(self, name: str, at: int | None) -> object:
         if at is not None and at < len(self._args):

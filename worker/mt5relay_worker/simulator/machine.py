@@ -47,6 +47,7 @@ class Machine:
         self.path = DEFAULT_PATH
         self.build = FIRST_BUILD
         self.is_attached = False
+        self.was_ever_attached = False
         self.is_algo_on = True
         self._broker = broker
         self._faults_file = faults_file
@@ -171,7 +172,7 @@ class Machine:
         self.path = path or self.path
         if self._is_running is not True:
             self._start()
-        self.is_attached = True
+        self.is_attached = self.was_ever_attached = True
 
     def _start(self) -> None:
         """Whoever was logged in when the terminal ended is logged in again."""

@@ -37,13 +37,14 @@ class MarketCalls(Face):
         return tuple(
             self._describe(symbol)
             for name, symbol in self._market.symbols.items()
-            if group is None or is_in_group(name, group)
+            if not group or is_in_group(name, group)
         )
 
     def _require_symbol_lists(self) -> None:
-        """Without a link these two look at the build first, and find none (measured)."""
-        if not self._machine.is_attached:
+        """These two look first at the build, which is known from the first attaching on."""
+        if not self._machine.was_ever_attached:
             raise CallError(self.RES_E_INVALID_VERSION)
+        self._machine.require_link()
 
     @fails_with(None)
     def symbol_info(self, /, *args: object, **kwargs: object) -> structures.SymbolInfo:
@@ -130,7 +131,7 @@ class MarketCalls(Face):
         name, timeframe = _chart(given)
         newest = required("date_from", given.moment("date_from", 2))
         count = required("count", given.unsigned("count", 3, bits=32))
-        starts = bar_starts_back(timeframe, min(int(newest), self._server_time(name)))
+        starts = bar_starts_back(timeframe, min(newest, self._server_time(name)))
         return self._bars(name, timeframe, itertools.islice(starts, count))
 
     @fails_with(None)
@@ -140,7 +141,7 @@ class MarketCalls(Face):
         name, timeframe = _chart(given)
         oldest = required("date_from", given.moment("date_from", 2))
         newest = required("date_to", given.moment("date_to", 3))
-        starts = bar_starts_back(timeframe, min(int(newest), self._server_time(name)))
+        starts = bar_starts_back(timeframe, min(newest, self._server_time(name)))
         in_range = itertools.takewhile(lambda start: start >= oldest, starts)
         return self._bars(name, timeframe, in_range)
 

@@ -312,7 +312,7 @@ def _seconds(timeout_ms: int | None) -> float:
     return (DEFAULT_TIMEOUT_MS if timeout_ms is None else timeout_ms) / 1000
 
 
-def _span(given: Arguments) -> tuple[float, float]:
+def _span(given: Arguments) -> tuple[int, int]:
     since = required("date_from", given.moment("date_from", 0))
     return since, required("date_to", given.moment("date_to", 1))
 

@@ -49,6 +49,7 @@ INIT_FAILED = -10003
 LINK_ERRORS = frozenset({-10001, -10002, -10004})
 TIMEOUT = -10005
 _NOBODY = frozenset({SUCCESS, AUTH_FAILED})  # -6 without a login: no authorized account
+EARLIEST_DATE = 1  # seconds; of 0 the package sends whatever stands in its memory
 LATEST_DATE = 2**31 - 1  # seconds; a later one raises SystemError after the request has gone out
 
 # By whether its pipe is there after it could not be attached.
@@ -230,7 +231,7 @@ class MetaTrader5Adapter:
 
     def deals_total(self) -> int | None:
         """How many deals of all time the terminal has loaded, or None while it does not say."""
-        found = self._binding.history_deals_total(0, MAX_BROKER_TIME_MS // 1000)
+        found = self._binding.history_deals_total(EARLIEST_DATE, MAX_BROKER_TIME_MS // 1000)
         return None if found is None else int(found)
 
     def tick_time(self, symbol: str) -> float | None:
@@ -269,7 +270,7 @@ class MetaTrader5Adapter:
     def all_deals(self) -> list[TradeDeal]:
         """Every deal that the terminal has loaded. Raises as `read` does."""
         call = self._binding.history_deals_get
-        return _records(TradeDeal, self._ask("deals", lambda: call(0, LATEST_DATE)))
+        return _records(TradeDeal, self._ask("deals", lambda: call(EARLIEST_DATE, LATEST_DATE)))
 
     def read(self, operation: Operation, arguments: Arguments) -> Record | list[Any]:
         """Make one read.
@@ -302,7 +303,8 @@ class MetaTrader5Adapter:
 
     def _history(self, operation: Operation, span: HistoryArguments) -> list[Any]:
         # Whole seconds: datetimes would be read as UTC or as local time, by the package's version.
-        since, until = span.from_ms // 1000, min(-(-span.to_ms // 1000), LATEST_DATE)
+        since = max(span.from_ms // 1000, EARLIEST_DATE)
+        until = max(min(-(-span.to_ms // 1000), LATEST_DATE), EARLIEST_DATE)
         if operation is Operation.DEALS:
             call = self._binding.history_deals_get
             return _records(TradeDeal, self._ask("deals", lambda: call(since, until)))

@@ -29,7 +29,7 @@ ALL, MINUS_ONE = 0xFFFF_FFFF, 0xFFFF_FFFF
             Code.TICKS_FROM,
             ("EURUSD", 1_700_000_000_500, 3, ALL),
             "copy_ticks_from",
-            ("EURUSD", 1_700_000_000.5, 3, -1),
+            ("EURUSD", 1_700_000_000, 3, -1),
         ),
         (
             Code.TICKS_RANGE,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.worker.simulator.pipe.conftest import PackageClient, Served
 
@@ -200,6 +200,7 @@ def test_every_function_that_asks_the_terminal_has_its_command() -> None:
     st.integers(-(1 << 63), (1 << 63) - 1),
     st.integers(0, (1 << 32) - 1),
 )
+@example("TICKS_RANGE", -551_479_990, -51_479_989, 0)
 def test_no_range_asks_for_more_than_a_terminal_gives_at_once(
     name: str, since: int, until: int, number: int
 ) -> None:

@@ -70,7 +70,7 @@ def _signed(value: int) -> int:
     return value - (1 << 32) if value >= 1 << 31 else value
 
 
-def _moment(seconds: float) -> float:
+def _moment(seconds: int) -> int:
     return max(_EARLIEST, min(_LATEST, seconds))
 
 
@@ -79,12 +79,12 @@ def _span(_: float, since: int, until: int) -> tuple[Any, ...]:
 
 
 def _ticks_from(_: float, name: str, since: int, count: int, flags: int) -> tuple[Any, ...]:
-    return name, _moment(since / 1000), min(_signed(count), MAX_TICKS), _signed(flags)
+    return name, _moment(since // 1000), min(_signed(count), MAX_TICKS), _signed(flags)
 
 
 def _ticks_range(now: float, name: str, since: int, until: int, flags: int) -> tuple[Any, ...]:
-    newest = min(_moment(until / 1000), now + _DAY_SECONDS)
-    oldest = max(_moment(since / 1000), newest - MAX_TICKS * TICK_SECONDS)
+    newest = min(_moment(until // 1000), int(now) + _DAY_SECONDS)
+    oldest = max(_moment(since // 1000), newest - int(MAX_TICKS * TICK_SECONDS))
     return name, oldest, newest, _signed(flags)
 
 

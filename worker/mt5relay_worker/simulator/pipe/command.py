@@ -30,10 +30,8 @@ from mt5relay_worker.simulator.pipe.relay import PipeUpstream, Relay
 from mt5relay_worker.simulator.pipe.terminal import PipeTerminal
 
 EXIT_FAILURE = 1
-NEEDS_WINDOWS = (
-    "a terminal's named pipe needs Windows (or Wine); elsewhere use SimulatedMetaTrader5 in place"
-    " of the module, see the README"
-)
+NEEDS_WINDOWS = "a terminal's named pipe needs Windows (or Wine)"
+USE_THE_MODULE = "elsewhere use SimulatedMetaTrader5 in place of the module, see the README"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,13 +123,29 @@ def serve(wanted: Wanted) -> None:
         BookError, FaultsError, FolderError: an argument can't be used.
         OSError: the pipe, the folder, or the file of the recording can't be had.
     """
+    if wanted.terminal is not None and wanted.record is not None:
+        record(wanted.program, wanted.terminal, wanted.record)
+        return
     book, faults = load(wanted)
     if sys.platform == "win32":
-        if wanted.terminal is not None and wanted.record is not None:
-            with wanted.record.open("xb") as out:
-                _record(wanted.program, wanted.terminal, out)
-        else:
-            _simulate(wanted, book, faults)
+        _simulate(wanted, book, faults)
+    else:
+        raise OSError(f"{NEEDS_WINDOWS}; {USE_THE_MODULE}")
+
+
+def record(program: Path, terminal: Path, out: Path) -> None:
+    """Pass on what comes for `program` to a real terminal until Ctrl-C, and write it down masked.
+
+    Raises:
+        FolderError: no simulated terminal can live where `program` is.
+        OSError: the terminal, the pipe, or the file can't be had; the file must be a new one.
+    """
+    if sys.platform == "win32":
+        upstream = pipe_name(str(terminal.resolve(strict=True)))
+        served = claim_folder(program)
+        with out.open("xb") as file:
+            _record(served, upstream, file)
+        _say(f"recorded in {out}: look at it before you give it away\n")
     else:
         raise OSError(NEEDS_WINDOWS)
 
@@ -159,9 +173,7 @@ if sys.platform == "win32":
         finally:
             withdraw(data_folder)
 
-    def _record(program: Path, terminal: Path, out: IO[bytes]) -> None:
-        upstream = pipe_name(str(terminal.resolve(strict=True)))
-        served = claim_folder(program)
+    def _record(served: str, upstream: str, out: IO[bytes]) -> None:
         relay = Relay(lambda: PipeUpstream(upstream), Recorder(out, time.monotonic()))
         server = PipeServer(pipe_name(served), relay)
         _say(
