@@ -29,14 +29,9 @@ class Contestant(Protocol):
 
 
 async def closed_loop(
-    ask: Callable[[Lookup], Awaitable[object]],
-    lookups: Sequence[Lookup],
-    in_flight: int,
-    *,
-    spread: float = 0.0,
+    ask: Callable[[Lookup], Awaitable[object]], lookups: Sequence[Lookup], in_flight: int
 ) -> list[float]:
-    """So many coroutines, each waiting for its own answer before it asks again. They begin within
-    `spread` seconds, one after the other."""
+    """So many coroutines, each waiting for its own answer before it asks again."""
     todo = iter(lookups)
     took: list[float] = []
 
@@ -49,8 +44,6 @@ async def closed_loop(
     async with asyncio.TaskGroup() as group:
         for _ in range(min(in_flight, len(lookups))):
             group.create_task(keep_asking())
-            if spread:
-                await asyncio.sleep(spread / in_flight)
     return took
 
 

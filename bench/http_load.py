@@ -13,13 +13,8 @@ from typing import cast
 from urllib.parse import urlsplit
 
 
-async def http_loop(
-    address: str, requests: Sequence[bytes], in_flight: int, *, spread: float = 0.0
-) -> list[float]:
+async def http_loop(address: str, requests: Sequence[bytes], in_flight: int) -> list[float]:
     """Send every request, `in_flight` at a time; the seconds that each took.
-
-    The callers begin within `spread` seconds, one after the other: where every answer takes as
-    long, those who begin together would meet again each time.
 
     Raises:
         RuntimeError: an answer was not 200.
@@ -30,7 +25,6 @@ async def http_loop(
     took: list[float] = []
     callers = [_Caller(todo, took, loop.create_future()) for _ in range(in_flight)]
     for caller in callers:
-        await asyncio.sleep(spread / in_flight)
         await loop.create_connection(partial(_itself, caller), host, port)
     await asyncio.gather(*(caller.done for caller in callers))
     return took

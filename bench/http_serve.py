@@ -7,6 +7,7 @@ time; `echo` is Starlette alone, answering as many bytes. Each says its address 
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -27,15 +28,19 @@ from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.operations import Operation
 from mt5relay_shared.settings import load_settings
 
-SLOW_SECONDS = 0.05
+SLOW_SECONDS = (0.04, 0.06)
 ACCOUNTS = 20
 
 
 class SlowClient(FakeAccountClient):
-    """Answers each question after the same time, whatever else it is asked meanwhile."""
+    """Answers each question after a time of its own, whatever else it is asked meanwhile.
+
+    Were the times all the same, callers who once met would ask together for ever.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self._random = random.Random(0)
         for number in range(ACCOUNTS):
             self.enrol(account(number))
 
@@ -46,7 +51,7 @@ class SlowClient(FakeAccountClient):
         arguments: Mapping[str, Any],
         options: AskOptions,
     ) -> Answer[Any]:
-        await asyncio.sleep(SLOW_SECONDS)
+        await asyncio.sleep(self._random.uniform(*SLOW_SECONDS))
         self.asked.clear()  # else it would remember everything
         return await super()._ask(operation, account, arguments, options)
 

@@ -85,8 +85,9 @@ MUTATIONS = (
         "the submitter gives a request a new id when it sends it again",
         "gateway/mt5relay_gateway/submitter.py",
         "        one.request = _with_time_left(one.request, left)\n",
+        "        one.request = _with_time_left(one.request, left)\n"
         "        again = f'{one.request.id}-again'\n"
-        "        one.request = msgspec.structs.replace(_with_time_left(one.request, left), id=again)\n",
+        "        one.request = msgspec.structs.replace(one.request, id=again)\n",
         ("tests/gateway/test_recovery.py",),
     ),
     Mutation(

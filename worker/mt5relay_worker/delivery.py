@@ -24,6 +24,7 @@ from mt5relay_worker.schedule import Visit
 from mt5relay_worker.server_clock import ServerClock
 from mt5relay_worker.shadow_fifo import ShadowFifo
 from mt5relay_worker.terminal.protocol import ReadResult, Visited
+from mt5relay_worker.visit_spans import VisitSpans
 
 log = get_logger("visits")
 
@@ -62,6 +63,7 @@ class Delivery:
         self._costs = costs
         self._shadow = shadow
         self._clock = clock
+        self._spans = VisitSpans()
         self._tasks: TaskGroup | None = None
         self._is_free = anyio.Event()
         self._is_free.set()
@@ -128,9 +130,8 @@ class Delivery:
         overhead_ms = max(0.0, now_ms - finished.began_ms - on_terminal_ms)
         self._costs.observe_overhead(overhead_ms, len(finished.settled))
         overhead_ms = min(overhead_ms, self._costs.overhead_ms)
-        switch_ms = (
-            visited.switch_ms if visited.switched else self._costs.switch_ms(finished.visit.account)
-        )
+        login_ms = visited.switch_ms if visited.switched else 0.0
+        fifo_switch_ms = login_ms or self._costs.switch_ms(finished.visit.account)
         observe = self._replies.timings.observe
         for one, result in finished.settled:
             log.debug(
@@ -144,11 +145,12 @@ class Delivery:
             outcome = "ok" if result.data is not None else result.code or "INTERNAL"
             for phase, took_ms in (
                 (Phase.WAIT, finished.read_began_ms - visited.switch_ms - one.arrived_ms),
-                (Phase.SWITCH, visited.switch_ms if visited.switched else 0.0),
+                (Phase.SWITCH, login_ms),
                 (Phase.READ, read_ms),
             ):
                 observe(phase, one.question.operation, outcome, took_ms / 1000)
-            self._shadow.serve(one.entry, now_ms, switch_ms, read_ms + overhead_ms)
+            self._spans.record(one.request, outcome, now_ms - finished.began_ms, login_ms)
+            self._shadow.serve(one.entry, now_ms, fifo_switch_ms, read_ms + overhead_ms)
 
 
 def error_of(result: ReadResult) -> MT5Error:

@@ -26,6 +26,7 @@ _YEAR = 365 * 86_400.0
 _WEEK = 7 * 86_400
 _FIRST_SUNDAY = 3 * 86_400
 _NOISES = tuple((4.0**octave, math.sqrt(4.0**octave / _YEAR)) for octave in range(13))
+_FAST = 3  # so many octaves change every few seconds
 _MASK = (1 << 64) - 1
 
 
@@ -160,12 +161,12 @@ def walk(seed: int, at: float, volatility: float) -> float:
         position = at / period
         whole = math.floor(position)
         part = position - whole
-        before, after = lattice(seed, octave, whole), lattice(seed, octave, whole + 1)
+        look = lattice if octave < _FAST else slow_lattice
+        before, after = look(seed, octave, whole), look(seed, octave, whole + 1)
         drift += weight * ((1 - part) * before + part * after)
     return volatility * drift
 
 
-@lru_cache(maxsize=1 << 16)
 def lattice(seed: int, octave: int, index: int) -> float:
     """A number in [-1, 1) that depends on nothing but the arguments (splitmix64)."""
     mixed = (seed * 0x9E3779B97F4A7C15 + octave * 0xD1B54A32D192ED03 + index) & _MASK
@@ -173,3 +174,6 @@ def lattice(seed: int, octave: int, index: int) -> float:
     mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _MASK
     return (mixed ^ (mixed >> 31)) / (1 << 63) - 1
+
+
+slow_lattice = lru_cache(maxsize=1 << 15)(lattice)  # of noises that are the same for minutes
