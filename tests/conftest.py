@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import stamina.instrumentation
+import structlog
 from redis.asyncio import Redis
 
 from mt5relay_gateway.cli.store import NoStoreError, StoreServer, running_server
@@ -50,6 +51,13 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._virtual.now
+
+
+@pytest.fixture(autouse=True)
+def logs_that_caplog_sees() -> Iterator[None]:
+    """A command run in this process configures structlog; the next test must not inherit that."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

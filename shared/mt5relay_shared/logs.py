@@ -35,16 +35,19 @@ class _Logger:
     def __init__(self, name: str) -> None:
         self._name = name
         self._plain = logging.getLogger(f"mt5relay.{name}")
+        self._structured: dict[str, Callable[..., object]] = {}  # made once: most go unheard
 
     def __getattr__(self, method: str) -> Callable[..., object]:
         structlog = sys.modules.get("structlog")
-        if structlog is not None and structlog.is_configured():
-            speaker = structlog.get_logger(module=self._name)
-            speak = cast(Callable[..., object], getattr(speaker, method))
+        if structlog is None or not structlog.is_configured():
+            self._structured.clear()
+            return partial(self._say_plainly, _LEVELS[method], method == "exception")
+        speak = self._structured.get(method)
+        if speak is None:
+            speak = getattr(structlog.get_logger(module=self._name), method)
             if structlog.get_config()["cache_logger_on_first_use"]:
-                self.__dict__[method] = speak  # what is not heard must cost next to nothing
-            return speak
-        return partial(self._say_plainly, _LEVELS[method], method == "exception")
+                self._structured[method] = speak
+        return speak
 
     def _say_plainly(self, level: int, with_traceback: bool, event: str, **fields: object) -> None:
         if self._plain.isEnabledFor(level):
