@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -73,9 +73,15 @@ def filled(pipeline: Pipeline, *commands: tuple[Argument, ...]) -> Pipeline:
     return pipeline
 
 
+Command = tuple[Argument, ...]
+KeysAndArguments = tuple[Sequence[str], Sequence[Argument]]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Call:
-    command: tuple[Argument, ...]
+    """A command, put together at the moment when it is sent; None: nobody wants it any more."""
+
+    command: Callable[[], Command | None]
     answer: asyncio.Future[Any]
 
 
@@ -114,12 +120,23 @@ class CommandBatch:
 
         Raises as `call` does.
         """
-        try:
-            return await self._enqueue(script.by_digest(keys, arguments))
-        except ScriptUnknownError:
-            return await self._enqueue(script.by_source(keys, arguments))
+        return await self.run_late(script, lambda: (keys, arguments))
 
-    def _enqueue(self, command: tuple[Argument, ...]) -> asyncio.Future[Any]:
+    async def run_late(self, script: Script, compose: Callable[[], KeysAndArguments | None]) -> Any:  # noqa: ANN401 - each script answers in its own shape
+        """Run a script whose keys and arguments are asked for when it is sent.
+
+        That may be seconds later while Redis is away. If `compose` returns None then, nothing is
+        sent, and None is the answer. Raises as `call` does.
+        """
+        try:
+            return await self._enqueue_late(lambda: _applied(script.by_digest, compose()))
+        except ScriptUnknownError:
+            return await self._enqueue_late(lambda: _applied(script.by_source, compose()))
+
+    def _enqueue(self, command: Command) -> asyncio.Future[Any]:
+        return self._enqueue_late(lambda: command)
+
+    def _enqueue_late(self, command: Callable[[], Command | None]) -> asyncio.Future[Any]:
         if self._closed:
             raise MT5StateError("the client is closed; open a new one")
         call = _Call(command, asyncio.get_running_loop().create_future())
@@ -133,24 +150,33 @@ class CommandBatch:
     async def _send_all(self) -> None:
         try:
             while self._waiting:
-                calls = self._next_calls()
-                _deliver(calls, await self._send(calls))
+                calls, commands = self._next_calls()
+                if calls:
+                    _deliver(calls, await self._send(commands))
         finally:
             self._sender = None
 
-    def _next_calls(self) -> list[_Call]:
-        count = min(MAX_PIPELINE, len(self._waiting))
-        calls = [self._waiting.popleft() for _ in range(count)]
-        return [call for call in calls if not call.answer.done()]
+    def _next_calls(self) -> tuple[list[_Call], list[Command]]:
+        calls: list[_Call] = []
+        commands: list[Command] = []
+        for _ in range(min(MAX_PIPELINE, len(self._waiting))):
+            call = self._waiting.popleft()
+            if call.answer.done():
+                continue
+            command = call.command()
+            if command is None:
+                call.answer.set_result(None)
+                continue
+            calls.append(call)
+            commands.append(command)
+        return calls, commands
 
-    async def _send(self, calls: Sequence[_Call]) -> Sequence[object]:
-        pipeline = filled(
-            self._redis.pipeline(transaction=False), *(call.command for call in calls)
-        )
+    async def _send(self, commands: Sequence[Command]) -> Sequence[object]:
+        pipeline = filled(self._redis.pipeline(transaction=False), *commands)
         try:
             return cast(Sequence[object], await pipeline.execute(raise_on_error=False))
         except foreign.RedisError as error:
-            return list(itertools.repeat(error, len(calls)))
+            return list(itertools.repeat(error, len(commands)))
 
     async def aclose(self) -> None:
         """Refuse new commands, fail those not sent yet, and let the pipeline under way finish."""
@@ -164,6 +190,12 @@ class CommandBatch:
     def __repr__(self) -> str:
         state = "closed" if self._closed else "sending" if self._sender else "idle"
         return f"<CommandBatch {state}, {len(self._waiting)} waiting>"
+
+
+def _applied(
+    form: Callable[[Sequence[str], Sequence[Argument]], Command], composed: KeysAndArguments | None
+) -> Command | None:
+    return None if composed is None else form(*composed)
 
 
 def _deliver(calls: Sequence[_Call], answers: Sequence[object]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from mt5relay_gateway.backoff import pauses
-from mt5relay_gateway.batch import CommandBatch, RedisInterruptedError
+from mt5relay_gateway.batch import CommandBatch, KeysAndArguments, RedisInterruptedError
 from mt5relay_shared.errors import ERROR_CODES, MT5Error, MT5ValidationError, error_for
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.logs import get_logger
@@ -22,6 +22,7 @@ logger = get_logger(__name__)
 
 MAX_CALL = 128  # requests in one call of the script, so that it holds up nobody for long
 MARKER_OUTLIVES_MS = 60_000  # as long as the reply is kept past the deadline
+NOT_LATE_MS = 20  # between asking and sending
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,14 @@ class _Submission:
     def __post_init__(self) -> None:
         self.fingerprint = self.request.fingerprint()
 
+    def promised(self, now: float) -> Request:
+        """The request; the wire's deadline counts from arrival, so one that comes late must promise
+        less."""
+        left_ms = max(1, int((self.deadline - now) * 1000))
+        if self.request.timeout_ms - left_ms <= NOT_LATE_MS:
+            return self.request
+        return msgspec.structs.replace(self.request, timeout_ms=left_ms)
+
     def succeed(self, reply: bytes | None) -> None:
         if not self.reply.done():
             self.reply.set_result(reply)
@@ -172,18 +181,15 @@ class Submitter:
             await self._call(reply_to, waiting[:MAX_CALL])
 
     async def _call(self, reply_to: str | None, waiting: Sequence[_Submission]) -> None:
-        keys = self._keys
-        names = [keys.requests, keys.lease, keys.health, keys.queue, keys.shares]
-        arguments: list[Argument] = [
-            *(keys.replies(reply_to) if reply_to else "", self._queue_limit),
-            *(self._gateway_limit, MARKER_OUTLIVES_MS),
-        ]
-        for one in waiting:
-            request = one.request
-            names += (keys.request(request.id), keys.reply(request.id))
-            arguments += (one.fingerprint, encode(request), request.timeout_ms, request.account)
+        sent: list[_Submission] = []
+
+        def compose() -> KeysAndArguments | None:
+            """For those only who still wait: Redis may have been away meanwhile."""
+            sent[:] = [one for one in waiting if not one.reply.done()]
+            return self._composed(reply_to, sent) if sent else None
+
         try:
-            _, *answers = await self._batch.run(SUBMIT, names, arguments)
+            answers = await self._batch.run_late(SUBMIT, compose)
         except RedisInterruptedError as error:
             for one in waiting:
                 one.was_away = True
@@ -192,8 +198,21 @@ class Submitter:
             for one in waiting:
                 one.fail(error)
         else:
-            for one, answer in zip(waiting, answers, strict=True):
+            for one, answer in zip(sent, answers[1:] if answers else (), strict=True):
                 self._settle(one, answer)
+
+    def _composed(self, reply_to: str | None, waiting: Sequence[_Submission]) -> KeysAndArguments:
+        keys, now = self._keys, asyncio.get_running_loop().time()
+        names = [keys.requests, keys.lease, keys.health, keys.queue, keys.shares]
+        arguments: list[Argument] = [
+            *(keys.replies(reply_to) if reply_to else "", self._queue_limit),
+            *(self._gateway_limit, MARKER_OUTLIVES_MS),
+        ]
+        for one in waiting:
+            request = one.promised(now)
+            names += (keys.request(request.id), keys.reply(request.id))
+            arguments += (one.fingerprint, encode(request), request.timeout_ms, request.account)
+        return names, arguments
 
     def _settle(self, one: _Submission, answer: Sequence[Any]) -> None:
         match decode_submission(answer):
@@ -218,14 +237,4 @@ class Submitter:
         if loop.time() + pause >= one.deadline:
             one.fail(error)
         elif not one.reply.done():
-            loop.call_later(pause, self._again, one)
-
-    def _again(self, one: _Submission) -> None:
-        left = one.deadline - asyncio.get_running_loop().time()
-        one.request = _with_time_left(one.request, left)
-        self._enqueue(one)
-
-
-def _with_time_left(request: Request, seconds: float) -> Request:
-    """The wire's deadline counts from arrival, so a late arrival must promise less."""
-    return msgspec.structs.replace(request, timeout_ms=max(1, int(seconds * 1000)))
+            loop.call_later(pause, self._enqueue, one)

@@ -84,10 +84,10 @@ MUTATIONS = (
     Mutation(
         "the submitter gives a request a new id when it sends it again",
         "gateway/mt5relay_gateway/submitter.py",
-        "        one.request = _with_time_left(one.request, left)\n",
-        "        one.request = _with_time_left(one.request, left)\n"
-        "        again = f'{one.request.id}-again'\n"
-        "        one.request = msgspec.structs.replace(one.request, id=again)\n",
+        "            loop.call_later(pause, self._enqueue, one)\n",
+        "            again = f'{one.request.id}-again'\n"
+        "            one.request = msgspec.structs.replace(one.request, id=again)\n"
+        "            loop.call_later(pause, self._enqueue, one)\n",
         ("tests/gateway/test_recovery.py",),
     ),
     Mutation(

@@ -90,6 +90,14 @@ async def test_a_cancelled_command_is_not_sent(
     assert [task.cancelled() for task in tasks] == [True, False, False]
 
 
+async def test_what_nobody_wants_when_its_turn_comes_is_not_sent(
+    batch: CommandBatch, counting: CountingRedis
+) -> None:
+    assert await batch.run_late(SUBMIT, lambda: None) is None
+    assert await batch.call("ECHO", "x") == b"x"
+    assert counting.sizes == [1]
+
+
 async def test_a_script_the_server_does_not_know_is_sent_as_source(
     batch: CommandBatch, keys: Keys
 ) -> None:
