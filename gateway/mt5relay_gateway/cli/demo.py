@@ -307,6 +307,8 @@ def _ended_by_signals() -> Generator[None]:
         signal.raise_signal(signal.SIGINT)
 
     before = {number: signal.signal(number, end) for number in numbers}
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background jobs have it
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:

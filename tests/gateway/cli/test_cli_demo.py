@@ -120,6 +120,24 @@ async def test_it_runs_until_it_is_told_to_end_and_then_tidies_up(
     assert is_empty(temporary)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM on Windows")
+async def test_a_background_job_which_ignores_interrupts_ends_when_asked_to(
+    environment: dict[str, str], temporary: Path
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which a child inherits
+    try:
+        process = await demo_program(environment, "demo", "--json", "--speed", "0", "--count", "2")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert process.stdout is not None
+    while '"status"' not in await asyncio.to_thread(process.stdout.readline):
+        pass
+    process.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(process.communicate, timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert is_empty(temporary)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
 async def test_a_worker_that_dies_ends_it_with_the_end_of_the_worker_s_log(
     environment: dict[str, str], temporary: Path
