@@ -174,11 +174,10 @@ class Submitter:
         task.add_done_callback(self._sending.discard)
 
     async def _send(self, reply_to: str | None) -> None:
-        waiting = [one for one in self._waiting.pop(reply_to) if not one.reply.done()]
+        waiting = self._waiting.pop(reply_to)
         for start in range(MAX_CALL, len(waiting), MAX_CALL):
             self._begin(self._call(reply_to, waiting[start : start + MAX_CALL]))
-        if waiting:
-            await self._call(reply_to, waiting[:MAX_CALL])
+        await self._call(reply_to, waiting[:MAX_CALL])
 
     async def _call(self, reply_to: str | None, waiting: Sequence[_Submission]) -> None:
         sent: list[_Submission] = []

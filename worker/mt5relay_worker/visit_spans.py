@@ -7,41 +7,27 @@ configure a tracer provider in `sitecustomize`. Without one, this does nothing.
 from __future__ import annotations
 
 import time
-from importlib import import_module
-from typing import Any
 
 from mt5relay_shared.messages import Request
-
-
-def _optional(module: str) -> Any:  # noqa: ANN401 - a module, or None where the extra is missing
-    try:
-        return import_module(module)
-    except ImportError:
-        return None
+from mt5relay_shared.telemetry import is_traced, propagate, trace
 
 
 class VisitSpans:
     """Tells of visits after they were made. Accounts are left out: traces go to other systems."""
 
     def __init__(self) -> None:
-        trace = _optional("opentelemetry.trace")
-        self._trace = trace
-        self._is_on = trace is not None and not isinstance(
-            trace.get_tracer_provider(), trace.ProxyTracerProvider
-        )
+        self._is_on = is_traced()
 
     def record(self, request: Request, outcome: str, visit_ms: float, switch_ms: float) -> None:
         """A visit ended now, after so many milliseconds, of which its login took `switch_ms`."""
         if not self._is_on or request.traceparent is None:
             return
         ended = time.time_ns()
-        context = import_module("opentelemetry.propagate").extract(
-            {"traceparent": request.traceparent}
-        )
-        span = self._trace.get_tracer("mt5relay").start_span(
+        context = propagate.extract({"traceparent": request.traceparent})
+        span = trace.get_tracer("mt5relay").start_span(
             f"visit {request.operation}",
             context=context,
-            kind=self._trace.SpanKind.CONSUMER,
+            kind=trace.SpanKind.CONSUMER,
             start_time=ended - round(visit_ms * 1e6),
             attributes={
                 "messaging.message.id": request.id,

@@ -18,9 +18,10 @@ from mt5relay_gateway.http.metrics import Measures
 from mt5relay_gateway.http.problems import Refusal, problem_from, problem_response
 from mt5relay_gateway.http.relay import Relay
 from mt5relay_gateway.http.tokens import Scope
-from mt5relay_gateway.http.tracing import is_traced, plain_span, recorded_span
+from mt5relay_gateway.http.tracing import plain_span, recorded_span
 from mt5relay_shared.errors import MT5Error
 from mt5relay_shared.logs import get_logger
+from mt5relay_shared.telemetry import is_traced
 
 Handler = Callable[[Call], Awaitable[Response]]
 

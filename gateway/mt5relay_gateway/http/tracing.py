@@ -8,21 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib import import_module
 from types import TracebackType
-from typing import Any
 
 from mt5relay_gateway.composing import AskOptions
+from mt5relay_shared.telemetry import propagate, trace
 
-
-def _optional(module: str) -> Any:  # noqa: ANN401 - a module, or None where the extra is missing
-    try:
-        return import_module(module)
-    except ImportError:
-        return None
-
-
-_propagate, _trace = _optional("opentelemetry.propagate"), _optional("opentelemetry.trace")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
 
 
@@ -60,17 +50,17 @@ class _RecordedSpan(Span):
     def __init__(self, method: str, route: str, headers: Mapping[str, str]) -> None:
         super().__init__(None)
         attributes = {"http.request.method": method, "http.route": route}
-        self._span = _trace.get_tracer("mt5relay").start_as_current_span(
+        self._span = trace.get_tracer("mt5relay").start_as_current_span(
             f"{method} {route}",
-            context=_propagate.extract(dict(headers)),
-            kind=_trace.SpanKind.SERVER,
+            context=propagate.extract(dict(headers)),
+            kind=trace.SpanKind.SERVER,
             attributes=attributes,
         )
 
     def __enter__(self) -> Span:
         self._current = self._span.__enter__()
         carrier: dict[str, str] = {}
-        _propagate.inject(carrier)
+        propagate.inject(carrier)
         self.traceparent = valid_traceparent(carrier.get("traceparent"))
         return self
 
@@ -86,13 +76,6 @@ class _RecordedSpan(Span):
         self._current.set_attribute("http.response.status_code", status)
         if code is not None:
             self._current.set_attribute("error.type", code)
-
-
-def is_traced() -> bool:
-    """Whether an SDK of OpenTelemetry is configured; to be asked once, when the gateway starts."""
-    return _trace is not None and not isinstance(
-        _trace.get_tracer_provider(), _trace.ProxyTracerProvider
-    )
 
 
 def plain_span(_method: str, _route: str, headers: Mapping[str, str]) -> Span:
