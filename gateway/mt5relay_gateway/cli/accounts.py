@@ -13,17 +13,17 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from mt5relay_gateway.cli.commanding import command_worker
-from mt5relay_gateway.cli.connection import read_fleet, redis_commands
-from mt5relay_gateway.cli.enrolment import (
+from mt5relay_gateway.cli.exits import CommandError
+from mt5relay_gateway.cli.output import AsJson, print_json, print_view, printable, utc_text
+from mt5relay_gateway.cli.pinning import pin, unpin, where
+from mt5relay_gateway.operating.connection import read_fleet, redis_commands
+from mt5relay_gateway.operating.enrolment import (
     Enrolled,
     Enrolment,
     check_credentials,
     check_pin,
     split_pins,
 )
-from mt5relay_gateway.cli.exits import CommandError
-from mt5relay_gateway.cli.output import AsJson, print_json, print_view, printable, utc_text
-from mt5relay_gateway.cli.pinning import pin, unpin, where
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared.accounts import MAX_PASSWORD_UNITS, AccountId
 from mt5relay_shared.envelopes import SealingKey

@@ -8,9 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from mt5relay_gateway.cli.answer_views import answer_fields, answer_view
-from mt5relay_gateway.cli.connection import lookup_client
 from mt5relay_gateway.cli.looking_up import Details, check_details, look_up
 from mt5relay_gateway.cli.output import AsJson, print_json, print_view
+from mt5relay_gateway.operating.connection import lookup_client
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.operations import Operation, Timeframe

@@ -19,7 +19,6 @@ from cyclopts import Parameter
 from rich.live import Live
 
 from mt5relay_gateway.cli.answer_views import answer_view
-from mt5relay_gateway.cli.connection import account_client, redis_commands
 from mt5relay_gateway.cli.demo_book import DemoAccount, read_book, write_book
 from mt5relay_gateway.cli.demo_faults import (
     faults_named,
@@ -33,11 +32,12 @@ from mt5relay_gateway.cli.demo_page import demo_page
 from mt5relay_gateway.cli.demo_store import DemoStore, Owner, demo_store
 from mt5relay_gateway.cli.demo_traffic import Backends, Look, ask_everything
 from mt5relay_gateway.cli.demo_worker import DemoWorker, WorkerFiles, make_key, running_worker
-from mt5relay_gateway.cli.enrolment import Enrolment, check_pin
 from mt5relay_gateway.cli.exits import FAILURE, OK, CommandError
-from mt5relay_gateway.cli.health import read_health
 from mt5relay_gateway.cli.live import Board, board_view, utc_now
 from mt5relay_gateway.cli.output import AsJson, console, print_json, print_view
+from mt5relay_gateway.operating.connection import account_client, redis_commands
+from mt5relay_gateway.operating.enrolment import Enrolment, check_pin
+from mt5relay_gateway.operating.health import read_health
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared.envelopes import SealingKey
 from mt5relay_shared.errors import MT5Error, MT5ValidationError

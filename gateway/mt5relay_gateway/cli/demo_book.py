@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from mt5relay_gateway.cli.enrolment import check_credentials
+from mt5relay_gateway.operating.enrolment import check_credentials
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.secret import Secret

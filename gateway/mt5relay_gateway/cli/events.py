@@ -8,9 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mt5relay_gateway.cli.connection import redis_commands
-from mt5relay_gateway.cli.event_stream import EventStream
 from mt5relay_gateway.cli.output import AsJson, print_json, printable, utc_text
+from mt5relay_gateway.operating.connection import redis_commands
+from mt5relay_gateway.operating.event_stream import EventStream
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared.operator import Event
 from mt5relay_shared.settings import load_settings

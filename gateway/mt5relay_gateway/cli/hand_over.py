@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from mt5relay_gateway.cli.connection import redis_commands
-from mt5relay_gateway.cli.enrolment import Enrolment
+from mt5relay_gateway.operating.connection import redis_commands
+from mt5relay_gateway.operating.enrolment import Enrolment
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import MT5StateError, MT5ValidationError

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
 from rich.table import Table
 
-from mt5relay_gateway.batch import CommandBatch
-from mt5relay_gateway.cli.connection import redis_commands
 from mt5relay_gateway.cli.output import AsJson, print_json, print_view, printable, utc_text
+from mt5relay_gateway.operating.connection import redis_commands
+from mt5relay_gateway.operating.health import read_health
 from mt5relay_gateway.settings import GatewaySettings
-from mt5relay_shared.errors import MT5DataError
-from mt5relay_shared.health import Health, Status, decode_health
-from mt5relay_shared.keys import Keys
+from mt5relay_shared.health import Health, Status
 from mt5relay_shared.settings import load_settings
 
 EXIT_STATUS = {Status.OK: 0, Status.DEGRADED: 1, Status.DOWN: 2}
@@ -33,19 +30,6 @@ async def health(*, as_json: AsJson = False) -> int:
     else:
         print_view(_view(found))
     return EXIT_STATUS[status]
-
-
-async def read_health(redis: CommandBatch, keys: Keys) -> Health | None:
-    """The health hash, or None where no worker lives.
-
-    Raises:
-        MT5DataError: a worker of another version wrote what can't be read here.
-    """
-    fields = await redis.call("HGETALL", keys.health)
-    try:
-        return decode_health({name.decode(): text.decode() for name, text in fields.items()})
-    except (msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise MT5DataError(f"health of {keys.terminal}: unreadable: {error}") from None
 
 
 def _view(health: Health) -> Table:

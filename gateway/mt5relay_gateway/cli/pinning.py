@@ -6,7 +6,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mt5relay_gateway.cli.connection import read_fleet
 from mt5relay_gateway.cli.hand_over import check_hand_over
 from mt5relay_gateway.cli.output import AsJson, print_json
 from mt5relay_gateway.cli.registration import (
@@ -15,6 +14,7 @@ from mt5relay_gateway.cli.registration import (
     with_pin,
     without_pin,
 )
+from mt5relay_gateway.operating.connection import read_fleet
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import NotFoundError

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from mt5relay_gateway.batch import CommandBatch
-from mt5relay_gateway.cli.connection import redis_commands, server_time_ms
+from mt5relay_gateway.operating.connection import redis_commands, server_time_ms
 from mt5relay_gateway.registry import RegistryReader
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared.accounts import AccountId

@@ -9,9 +9,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from mt5relay_gateway.cli.connection import read_fleet, redis_commands
 from mt5relay_gateway.cli.hand_over import check_hand_over
-from mt5relay_gateway.cli.health import read_health
 from mt5relay_gateway.cli.output import AsJson, print_json, print_view, printable, utc_text
 from mt5relay_gateway.cli.pinning import Anyway
 from mt5relay_gateway.cli.registration import (
@@ -21,6 +19,8 @@ from mt5relay_gateway.cli.registration import (
     with_terminal,
     without_terminal,
 )
+from mt5relay_gateway.operating.connection import read_fleet, redis_commands
+from mt5relay_gateway.operating.health import read_health
 from mt5relay_gateway.registry import FOLLOWED_WITHIN
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared.errors import MT5StateError

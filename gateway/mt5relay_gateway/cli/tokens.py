@@ -9,10 +9,10 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from mt5relay_gateway.cli.connection import redis_commands, server_time_ms
 from mt5relay_gateway.cli.output import AsJson, print_json, print_view, printable, utc_text
 from mt5relay_gateway.http.token_store import TokenStore
 from mt5relay_gateway.http.tokens import Scope, Token, new_token
+from mt5relay_gateway.operating.connection import redis_commands, server_time_ms
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared.settings import load_settings
 

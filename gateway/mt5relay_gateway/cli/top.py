@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mt5relay_gateway.batch import CommandBatch
-from mt5relay_gateway.cli.connection import redis_commands, server_time_ms
-from mt5relay_gateway.cli.health import read_health
 from mt5relay_gateway.cli.output import console, print_view, printable
+from mt5relay_gateway.operating.connection import redis_commands, server_time_ms
+from mt5relay_gateway.operating.health import read_health
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.health import Health

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from mt5relay_gateway.cli.enrolment import Enrolment, check_credentials, check_pin, split_pins
 from mt5relay_gateway.http.bodies import CredentialBody
 from mt5relay_gateway.http.call import Call
+from mt5relay_gateway.operating.enrolment import Enrolment, check_credentials, check_pin, split_pins
 from mt5relay_shared.errors import AccountUnknownError, MT5StateError, MT5ValidationError
 from mt5relay_shared.logs import get_logger
 

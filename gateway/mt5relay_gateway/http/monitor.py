@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mt5relay_gateway.batch import answered_within
-from mt5relay_gateway.cli.connection import server_time_ms
-from mt5relay_gateway.cli.health import read_health
-from mt5relay_gateway.cli.queue import AccountInLine, read_line
 from mt5relay_gateway.http.relay import Relay
+from mt5relay_gateway.operating.connection import server_time_ms
+from mt5relay_gateway.operating.health import read_health
+from mt5relay_gateway.operating.line import AccountInLine, read_line
 from mt5relay_shared.errors import MT5DataError, MT5Error, MT5StateError, RedisUnavailableError
 from mt5relay_shared.health import Health
 from mt5relay_shared.timings import Counted, Kind, decode_timings

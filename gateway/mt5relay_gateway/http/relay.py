@@ -8,11 +8,11 @@ from collections.abc import AsyncGenerator
 
 from mt5relay_gateway.backoff import pauses
 from mt5relay_gateway.batch import CommandBatch
-from mt5relay_gateway.cli.connection import lookup_client
 from mt5relay_gateway.client import redis_connection
 from mt5relay_gateway.http.settings import HttpSettings
 from mt5relay_gateway.http.token_store import TokenStore, TokenTable
 from mt5relay_gateway.lookups import AccountLookups
+from mt5relay_gateway.operating.connection import lookup_client
 from mt5relay_gateway.registry import RegistryReader
 from mt5relay_shared.errors import MT5DataError, MT5StateError, RedisUnavailableError
 from mt5relay_shared.keys import FleetKeys, Keys

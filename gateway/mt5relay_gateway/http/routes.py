@@ -6,11 +6,11 @@ from typing import Any
 
 from mt5relay_gateway.http import (
     batches,
+    commands,
     credentials,
     exposition,
     health,
     lookups,
-    operating,
     submitting,
 )
 from mt5relay_gateway.http.bodies import (
@@ -245,15 +245,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         method="POST",
         path="/v1/commands",
         name="command",
-        handler=operating.command,
+        handler=commands.command,
         scope=Scope.OPERATE,
         summary="Tell a running worker something",
         description="`breaker.reset` closes the breaker, `breaker.probe` lets it try the terminal"
         " now, `account.unlock` lets an account whose authorization was refused be tried again.",
         parameters=(_trace,),
-        body=operating.CommandBody,
+        body=commands.CommandBody,
         body_example={"command": "account.unlock", "account": ACCOUNT},
-        answers={200: (JSON, operating.Obeyed)},
+        answers={200: (JSON, commands.Obeyed)},
     ),
     Endpoint(
         method="GET",

@@ -21,12 +21,12 @@ import msgspec
 
 from mt5relay_gateway.answers import Answer
 from mt5relay_gateway.batch import CommandBatch
-from mt5relay_gateway.cli.connection import server_time_ms
 from mt5relay_gateway.http.bodies import answer_json
 from mt5relay_gateway.http.ledger import Ledger, SubmittedRequest
 from mt5relay_gateway.http.problems import Problem, Refusal, problem_from
 from mt5relay_gateway.http.relay import Relay
 from mt5relay_gateway.http.settings import HttpSettings
+from mt5relay_gateway.operating.connection import server_time_ms
 from mt5relay_shared.errors import (
     DeadlineExceededError,
     MT5Error,

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import msgspec
 
 from mt5relay_gateway.batch import CommandBatch, answered_within
-from mt5relay_gateway.cli.connection import server_time_ms
-from mt5relay_gateway.cli.dead import DeadLetter, DeadLetters
 from mt5relay_gateway.http.relay import Relay
 from mt5relay_gateway.http.tokens import Token
 from mt5relay_gateway.http.visibility import shown_account, shown_text
+from mt5relay_gateway.operating.connection import server_time_ms
+from mt5relay_gateway.operating.dead_letters import DeadLetter, DeadLetters
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.messages import MalformedRequestError, decode_request
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from mt5relay_gateway.batch import CommandBatch
-from mt5relay_gateway.cli.connection import server_time_ms
+from mt5relay_gateway.operating.connection import server_time_ms
 from mt5relay_shared.accounts import AccountId, check_password
 from mt5relay_shared.envelopes import Envelope, SealingKey, decode_sealing_key
 from mt5relay_shared.errors import MT5StateError, MT5ValidationError

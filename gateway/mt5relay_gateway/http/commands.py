@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 from starlette.responses import Response
 
-from mt5relay_gateway.cli.commanding import obeyed
-from mt5relay_gateway.cli.connection import redis_commands
 from mt5relay_gateway.http.bodies import AccountText
 from mt5relay_gateway.http.call import Call
 from mt5relay_gateway.http.problems import Refusal
+from mt5relay_gateway.operating.commanding import obeyed
+from mt5relay_gateway.operating.connection import redis_commands
 from mt5relay_shared.errors import MT5StateError, MT5ValidationError
 from mt5relay_shared.ids import new_request_id
 from mt5relay_shared.logs import get_logger
