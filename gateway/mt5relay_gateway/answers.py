@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-import msgspec
-
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.decoding import UnreadableError, readable
 from mt5relay_shared.errors import MT5DataError, MT5ValidationError
 from mt5relay_shared.messages import (
     OkReply,
@@ -123,8 +122,8 @@ def _check_addressee(reply: Reply, question: Question) -> None:
     asked = (str(question.account), question.operation.value)
     if (reply.account, reply.operation) != asked:
         raise MT5DataError(
-            f"the reply is {reply.operation} of {reply.account}, asked was {asked[1]} of {asked[0]}"
-            "; it was discarded",
+            f"the reply is {readable(reply.operation, 80)} of {readable(reply.account, 80)},"
+            f" asked was {asked[1]} of {asked[0]}; it was discarded",
             request_id=reply.id,
         )
 
@@ -132,7 +131,7 @@ def _check_addressee(reply: Reply, question: Question) -> None:
 def _checked_data(reply: OkReply, question: Question) -> Any:  # noqa: ANN401 - a type for each operation
     try:
         data = decode_data(question.operation, reply.data)
-    except msgspec.DecodeError as error:
+    except UnreadableError as error:
         raise MT5DataError(
             f"{question.operation} of {question.account}: unreadable data: {error}",
             request_id=reply.id,
@@ -145,7 +144,8 @@ def _checked_data(reply: OkReply, question: Question) -> Any:  # noqa: ANN401 - 
 def _check_owner(info: AccountInfo, account: AccountId, request_id: str) -> None:
     if (info.login, info.server) != (account.login, account.server):
         raise MT5DataError(
-            f"the data is of {info.login}@{info.server}, asked was {account}; it was discarded",
+            f"the data is of {readable(f'{info.login}@{info.server}', 80)}, asked was {account}"
+            "; it was discarded",
             request_id=request_id,
         )
 
@@ -167,7 +167,7 @@ def account_snapshot(snapshot: Snapshot, now_ms: int) -> AccountSnapshot:
             age=snapshot.age_ms(now_ms) / 1000,
             synchronized=snapshot.synchronized,
         )
-    except msgspec.DecodeError as error:
+    except UnreadableError as error:
         raise MT5DataError(f"snapshot of {snapshot.account}: unreadable: {error}") from None
 
 

@@ -206,10 +206,13 @@ def error_for(
     mt5_error: tuple[int, str] | None = None,
     request_id: str | None = None,
 ) -> MT5Error:
-    """Build the exception that stands for a wire code; an unknown code becomes `MT5Error`."""
+    """Build the exception that stands for a wire code.
+
+    One of a newer worker becomes `MT5Error`, with the code in its message.
+    """
     spec = ERROR_CODES.get(code)
     return (spec.exception if spec else MT5Error)(
-        message,
+        message if spec else f"{message} ({code[:64]}, which this version does not know)",
         code=code if spec else "INTERNAL",
         retry_after=retry_after,
         mt5_error=mt5_error,

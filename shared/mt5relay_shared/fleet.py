@@ -11,9 +11,11 @@ from enum import StrEnum
 
 import msgspec
 
-from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.accounts import AccountId, shorten
 from mt5relay_shared.assignment import assign
+from mt5relay_shared.decoding import UnreadableError, complaint, read_json
 from mt5relay_shared.errors import MT5DataError
+from mt5relay_shared.keys import check_terminal_id
 
 
 class TerminalState(StrEnum):
@@ -69,11 +71,11 @@ def decode_fleet(
     try:
         return Fleet(
             decode_version(version),
-            {name.decode(): _registered(name, body) for name, body in terminals.items()},
+            {_terminal(name): _registered(name, body) for name, body in terminals.items()},
             {account.decode(): terminal.decode() for account, terminal in pins.items()},
         )
     except ValueError as error:
-        raise MT5DataError(f"registry of terminals: unreadable: {error}") from None
+        raise MT5DataError(f"registry of terminals: unreadable: {complaint(error)}") from None
 
 
 def decode_version(version: bytes | None) -> int:
@@ -85,11 +87,20 @@ def decode_version(version: bytes | None) -> int:
     try:
         return int(version or 0)
     except ValueError:
-        raise MT5DataError(f"registry of terminals: version {version!r} is no number") from None
+        quoted = _quoted(version or b"")
+        raise MT5DataError(f"registry of terminals: version {quoted} is no number") from None
+
+
+def _terminal(name: bytes) -> str:
+    return check_terminal_id(name.decode())
 
 
 def _registered(name: bytes, body: bytes) -> RegisteredTerminal:
     try:
-        return msgspec.json.decode(body, type=RegisteredTerminal)
-    except msgspec.DecodeError as error:
-        raise ValueError(f"{name!r}: {error}") from None
+        return read_json(body, RegisteredTerminal)
+    except UnreadableError as error:
+        raise ValueError(f"{_quoted(name)}: {error}") from None
+
+
+def _quoted(text: bytes) -> str:
+    return repr(shorten(text[:400].decode(errors="replace")))

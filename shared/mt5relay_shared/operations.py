@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
+from mt5relay_shared.decoding import UnreadableError, read_fields
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.records import (
     AccountInfo,
@@ -109,6 +110,6 @@ def parse_arguments(operation: Operation, arguments: object) -> Arguments:
         MT5ValidationError: naming the field, e.g. "arguments: Expected `int` >= 1 - at `$.count`".
     """
     try:
-        return msgspec.convert(arguments, OPERATIONS[operation].arguments)
-    except msgspec.ValidationError as error:
+        return read_fields(arguments, OPERATIONS[operation].arguments)
+    except UnreadableError as error:
         raise MT5ValidationError(f"arguments of {operation}: {error}") from None

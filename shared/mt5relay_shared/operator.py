@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from mt5relay_shared.decoding import TimeMs
+
+CommandId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+CommandAccount = Annotated[str, msgspec.Meta(max_length=128)]
 CommandName = Literal["breaker.reset", "breaker.probe", "account.unlock"]
 
 
@@ -15,9 +19,9 @@ class OperatorCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     `account`, as `login@server`, is whom `account.unlock` is about.
     """
 
-    id: str
+    id: CommandId
     command: CommandName
-    account: str | None = None
+    account: CommandAccount | None = None
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -25,8 +29,8 @@ class Turn(msgspec.Struct, frozen=True):
     probably have been answered. Times in Redis server time."""
 
     waiting: int
-    since_ms: int
-    by_ms: int
+    since_ms: TimeMs
+    by_ms: TimeMs
 
 
 class Event(
@@ -34,7 +38,7 @@ class Event(
 ):
     """An entry of the events stream. `at_ms` is Redis server time; what does not apply is None."""
 
-    at_ms: int
+    at_ms: TimeMs
     kind: str
     source: str | None = None
     target: str | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.decoding import LATEST_MS, read_json
 from mt5relay_shared.messages import OkReply, Request, Synchronized
 from mt5relay_shared.operations import Operation
 
@@ -47,12 +48,14 @@ def decode_snapshot(account: AccountId, fields: Mapping[str, bytes | None]) -> S
     if data is None or as_of is None:
         return None
     try:
-        parts = msgspec.json.decode(data, type=SnapshotData)
-        owner = msgspec.json.decode(parts.account_info, type=_Owner)
+        parts = read_json(data, SnapshotData)
+        owner = read_json(parts.account_info, _Owner)
         as_of_ms = int(as_of)
     except ValueError:  # of a version to come, or somebody else's; the next visit writes it anew
         return None
     if (owner.login, owner.server) != (account.login, account.server):
+        return None
+    if not 0 <= as_of_ms <= LATEST_MS:
         return None
     synchronized: Synchronized = (
         "confirmed" if fields.get("synchronized") == b"confirmed" else "assumed"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
+
+from mt5relay_shared.decoding import UnreadableError, read_json
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the buckets in seconds; one more bucket holds what took longer."""
@@ -34,8 +36,8 @@ class Kind(NamedTuple):
 class Counted(msgspec.Struct):
     """How many fell into each bucket, and their sum in seconds."""
 
-    counts: list[int]
-    sum: float = 0.0
+    counts: list[Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]]
+    sum: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
 class Timings:
@@ -63,8 +65,8 @@ def decode_timings(fields: Mapping[bytes, bytes]) -> dict[Kind, Counted]:
     for name, body in fields.items():
         words = name.decode("utf-8", "replace").split(" ")
         try:
-            counted = msgspec.json.decode(body, type=Counted)
-        except msgspec.DecodeError:
+            counted = read_json(body, Counted)
+        except UnreadableError:
             continue
         if len(words) == len(Kind._fields) and len(counted.counts) == len(BOUNDS) + 1:
             found[Kind(*words)] = counted

@@ -30,6 +30,11 @@ from mt5relay_worker.shadow_fifo import ShadowFifo
 
 log = get_logger("admission")
 
+MAX_BURIED_BYTES = 65_536  # of a request as it came, so that a thousand dead letters fill no server
+AHEAD_MS = 60_000
+"""An entry may be from so far ahead of now: Redis servers' clocks are set back. What is from later
+was given its id by hand, and counts as just arrived."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -104,7 +109,7 @@ class Admission:
             log.error("request.buried", request_id=request.id, account=request.account)
             await self._replies.bury(entry.id, body, poisoned, request, times)
             return None
-        arrived_ms = arrival_ms(entry.id)
+        arrived_ms = _arrived_ms(entry.id, now_ms)
         try:
             question = request.question()
             self._check_deadline(arrived_ms, request, now_ms)
@@ -117,7 +122,7 @@ class Admission:
 
     async def _bury(self, entry: str, body: bytes, error: MT5Error) -> None:
         log.warning("request.unreadable", entry=entry, error=error.message)
-        await self._replies.bury(entry, body, error, None)
+        await self._replies.bury(entry, body[:MAX_BURIED_BYTES], error, None)
 
     def _check_deadline(self, arrived_ms: int, request: Request, now_ms: int) -> None:
         if request.timeout_ms > self._max_timeout_ms:
@@ -180,3 +185,8 @@ class Admission:
                 self._shadow.refuse(one.entry)
                 answered.append(Answered(one.entry, one.request, reply))
         return answered
+
+
+def _arrived_ms(entry: str, now_ms: int) -> int:
+    at_ms = arrival_ms(entry)
+    return at_ms if at_ms <= now_ms + AHEAD_MS else now_ms

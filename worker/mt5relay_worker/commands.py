@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import anyio
-import msgspec
 
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.decoding import UnreadableError, read_json
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.logs import get_logger
 from mt5relay_shared.operator import OperatorCommand
@@ -36,8 +36,8 @@ class Commands:
 
     async def obey(self, body: bytes) -> None:
         try:
-            command = msgspec.json.decode(body, type=OperatorCommand)
-        except msgspec.DecodeError as error:
+            command = read_json(body, OperatorCommand)
+        except UnreadableError as error:
             log.warning("command.unreadable", error=str(error))
             return
         try:

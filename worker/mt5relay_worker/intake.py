@@ -11,12 +11,12 @@ from redis.exceptions import RedisError, ResponseError
 
 from mt5relay_shared.keys import WORKER_CONSUMER, WORKER_GROUP, Keys
 from mt5relay_shared.logs import get_logger
-from mt5relay_shared.redis_client import BLOCK_MS
 from mt5relay_worker.admission import Admission, Entry
 
 log = get_logger("intake")
 
-_COUNT = 512  # entries of one read
+READ_COUNT = 512  # entries of one read
+BLOCK_MS = 200  # a worker that is asked to stop waits for as long, and its successor with it
 _PAUSE_AFTER_TROUBLE = 0.5  # seconds
 _NON_BLOCKING_PAUSE = 0.02  # seconds; for servers that do not honour BLOCK
 _STRAY_PAGES = 4  # of one look
@@ -36,6 +36,7 @@ class Intake:
         *,
         is_stopping: Callable[[], bool],
         on_arrival: Callable[[], None],
+        block_ms: int = BLOCK_MS,
     ) -> None:
         self._redis = redis
         self._keys = keys
@@ -43,6 +44,7 @@ class Intake:
         self._obey = obey
         self._is_stopping = is_stopping
         self._on_arrival = on_arrival
+        self._block_ms = block_ms
         self._last_seen = "0-0"
         self._stray_cursor = "0"
         self._suspects: set[str] = set()  # of this passage through what is pending
@@ -110,11 +112,11 @@ class Intake:
     async def _read_new(self) -> None:
         began = anyio.current_time()
         found = await self._read(
-            *("COUNT", _COUNT, "BLOCK", BLOCK_MS),
+            *("COUNT", READ_COUNT, "BLOCK", self._block_ms),
             *("STREAMS", self._keys.requests, self._keys.commands, ">", ">"),
         )
         if not found:
-            if anyio.current_time() - began < BLOCK_MS / 2000:
+            if anyio.current_time() - began < self._block_ms / 2000:
                 await anyio.sleep(_NON_BLOCKING_PAUSE)
             return
         for command in _entries(found, self._keys.commands):
@@ -158,7 +160,7 @@ class Intake:
 
     async def _read_requests(self, cursor: str) -> list[Entry]:
         """Pending entries after `cursor`."""
-        found = await self._read("COUNT", _COUNT, "STREAMS", self._keys.requests, cursor)
+        found = await self._read("COUNT", READ_COUNT, "STREAMS", self._keys.requests, cursor)
         return _entries(found, self._keys.requests)
 
     async def _read(self, *words: str | int) -> Any:  # noqa: ANN401 - redis-py's own shape
@@ -180,7 +182,12 @@ class Intake:
         for request_id in charged:
             pipeline.hget(self._keys.request(request_id), "crashes")
         counts = await pipeline.execute()
-        return {name: int(count or 0) for name, count in zip(charged, counts, strict=True)}
+        return {name: _count(count) for name, count in zip(charged, counts, strict=True)}
+
+
+def _count(text: bytes | None) -> int:
+    """What stands there; a gateway may write what it likes into its request's hash."""
+    return int(text) if text and text.isdigit() and len(text) <= 9 else 0
 
 
 def _entries(found: Any, stream: str) -> list[Entry]:  # noqa: ANN401 - redis-py's own shape

@@ -206,4 +206,5 @@ def arrival_ms(entry: str) -> int:
 
 def _expiry_ms(entry: str, request: Request, now_ms: int) -> int:
     """How long the reply is kept from now on."""
-    return max(0, arrival_ms(entry) + request.timeout_ms - now_ms) + REPLY_KEPT_MS
+    arrived_ms = min(arrival_ms(entry), now_ms)  # whoever adds an entry may choose its id
+    return max(0, arrived_ms + request.timeout_ms - now_ms) + REPLY_KEPT_MS

@@ -18,6 +18,7 @@ from mt5relay_gateway.http.problems import Refusal
 from mt5relay_gateway.http.relay import Relay
 from mt5relay_gateway.http.tokens import Token
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.decoding import UNREADABLE, complaint
 from mt5relay_shared.errors import MT5ValidationError
 
 MAX_BODY = 131_072  # bytes; a thousand accounts take less than half
@@ -98,12 +99,10 @@ class Call:
         body = await self._body()
         try:
             return _decoded(body, kind)
-        except RecursionError:
-            raise Refusal("MALFORMED", "body: it is nested too deeply") from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             if REVERSED_RANGE in str(error):  # well formed, but it makes no sense
-                raise MT5ValidationError(f"body: {error}") from None
-            raise Refusal("MALFORMED", f"body: {error}") from None
+                raise MT5ValidationError(f"body: {complaint(error)}") from None
+            raise Refusal("MALFORMED", f"body: {complaint(error)}") from None
 
     async def _body(self) -> bytes:
         content_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -17,6 +17,7 @@ from mt5relay_gateway.http.call import Call
 from mt5relay_gateway.http.monitor import LOOK_LIMIT, lines, look_at_all
 from mt5relay_gateway.http.problems import Refusal, problem_from
 from mt5relay_gateway.http.visibility import shown_account, shown_text
+from mt5relay_shared.decoding import UnreadableError, read_json
 from mt5relay_shared.errors import MT5Error
 from mt5relay_shared.operator import Event
 
@@ -212,8 +213,8 @@ class EventFeed:
 
 def _decoded(fields: Mapping[bytes, bytes]) -> Event | None:
     try:
-        return msgspec.json.decode(fields.get(b"event", b""), type=Event)
-    except msgspec.DecodeError:  # of a version to come
+        return read_json(fields.get(b"event", b""), Event)
+    except UnreadableError:  # of a version to come
         return None
 
 

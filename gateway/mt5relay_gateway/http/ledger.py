@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from mt5relay_gateway.batch import CommandBatch
+from mt5relay_shared.decoding import UnreadableError, read_json
 from mt5relay_shared.keys import FleetKeys
 from mt5relay_shared.operations import Operation
 
@@ -57,8 +58,8 @@ class Ledger:
         if body is None:
             return None
         try:
-            note = msgspec.json.decode(body, type=_Note)
-        except msgspec.DecodeError:  # of a version to come
+            note = read_json(body, _Note)
+        except UnreadableError:  # of a version to come
             return None
         is_overdue = 0 <= left_ms < KEPT_MS - GRACE_MS
         return SubmittedRequest(request_id, note.account, note.operation, note.webhook, is_overdue)

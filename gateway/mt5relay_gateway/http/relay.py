@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator
 
 from mt5relay_gateway.backoff import pauses
 from mt5relay_gateway.batch import CommandBatch
-from mt5relay_gateway.client import redis_connection
 from mt5relay_gateway.http.settings import HttpSettings
 from mt5relay_gateway.http.token_store import TokenStore, TokenTable
 from mt5relay_gateway.lookups import AccountLookups
@@ -125,8 +124,12 @@ class Relay:
             raise MT5StateError("the gateway is not running; see `running`")
         batch = self._batches.get(keys.tag)
         if batch is None:
-            url = self.settings.redis_url.get_secret_value()
-            redis = redis_connection(connect, url, "mt5relay-http", keys.tag)
+            redis = connect(
+                self.settings.redis_url.get_secret_value(),
+                client_name="mt5relay-http",
+                tag=keys.tag,
+                allow_plaintext=self.settings.allow_plaintext_redis,
+            )
             batch = self._batches[keys.tag] = CommandBatch(redis)
         return batch
 

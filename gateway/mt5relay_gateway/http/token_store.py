@@ -9,6 +9,7 @@ import msgspec
 
 from mt5relay_gateway.batch import CommandBatch, answered_within
 from mt5relay_gateway.http.tokens import Token, recognised, token_id
+from mt5relay_shared.decoding import UnreadableError, read_json
 from mt5relay_shared.errors import NotFoundError, RedisUnavailableError
 from mt5relay_shared.keys import FleetKeys
 from mt5relay_shared.logs import get_logger
@@ -51,8 +52,8 @@ class TokenStore:
 
 def _decoded(body: bytes) -> Token | None:
     try:
-        return msgspec.json.decode(body, type=Token)
-    except msgspec.DecodeError:
+        return read_json(body, Token)
+    except UnreadableError:
         return None
 
 

@@ -113,7 +113,8 @@ def recognised(known: Mapping[str, Token], text: str) -> Token | None:
     if len(text) > MAX_TOKEN:
         return None
     token = known.get(token_id(text))
-    is_genuine = hmac.compare_digest(_digest(text), token.digest if token else _NOBODY)
+    kept = token.digest if token else _NOBODY
+    is_genuine = hmac.compare_digest(_digest(text).encode(), kept.encode())
     return token if is_genuine else None
 
 

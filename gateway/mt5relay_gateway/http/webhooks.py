@@ -27,6 +27,7 @@ from mt5relay_gateway.http.problems import Problem, Refusal, problem_from
 from mt5relay_gateway.http.relay import Relay
 from mt5relay_gateway.http.settings import HttpSettings
 from mt5relay_gateway.operating.connection import server_time_ms
+from mt5relay_shared.decoding import UnreadableError, read_json
 from mt5relay_shared.errors import (
     DeadlineExceededError,
     MT5Error,
@@ -122,7 +123,7 @@ class Agenda:
         found: list[bytes] = await self.batch.call(
             "ZRANGEBYSCORE", self.keys.webhooks, "-inf", now, "LIMIT", 0, ROUND
         )
-        return [one.decode() for one in found]
+        return [one.decode(errors="replace") for one in found]
 
     async def claim(self, request_id: str) -> bool:
         key = self.keys.webhook_claim(request_id)
@@ -137,7 +138,10 @@ class Agenda:
 
     async def undelivered(self, request_id: str) -> _Undelivered | None:
         body = await self.batch.call("GET", self.keys.undelivered(request_id))
-        return None if body is None else msgspec.json.decode(body, type=_Undelivered)
+        try:
+            return None if body is None else read_json(body, _Undelivered)
+        except UnreadableError:  # somebody else's; it is made anew from the stored reply
+            return None
 
     async def keep(self, request_id: str, waiting: _Undelivered) -> None:
         key = self.keys.undelivered(request_id)
@@ -208,6 +212,12 @@ class WebhookSender:
     async def _deliver(self, agenda: Agenda, request_id: str, waiting: _Undelivered) -> None:
         secret = self._relay.settings.webhook_secret
         if secret is None:
+            return
+        try:
+            check_target(waiting.url, self._relay.settings)  # whoever writes to Redis chose it
+        except Refusal as refused:
+            await agenda.strike(request_id)
+            logger.warning("webhook.given_up", request_id=request_id, trouble=str(refused))
             return
         body, now = waiting.body.encode(), int(time.time())
         headers = {

@@ -10,6 +10,7 @@ import msgspec
 
 from mt5relay_gateway.batch import CommandBatch
 from mt5relay_shared.accounts import shorten
+from mt5relay_shared.decoding import UnreadableError, read_json
 from mt5relay_shared.errors import MT5ValidationError, NotFoundError
 from mt5relay_shared.ids import new_request_id
 from mt5relay_shared.keys import Keys
@@ -35,8 +36,8 @@ class DeadLetter:
     @property
     def cause(self) -> _Cause:
         try:
-            return msgspec.json.decode(self.error, type=_Cause)
-        except msgspec.DecodeError:
+            return read_json(self.error, _Cause)
+        except UnreadableError:
             return _Cause(message=self.error.decode(errors="replace"))
 
     @property

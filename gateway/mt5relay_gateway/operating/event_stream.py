@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from mt5relay_gateway.batch import CommandBatch
+from mt5relay_shared.decoding import UnreadableError, read_json
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.operator import Event
 from mt5relay_shared.redis_client import BLOCK_MS
@@ -49,6 +48,6 @@ def _page(entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]], cursor: str) -
 
 def _decoded(fields: Mapping[bytes, bytes]) -> Event | None:
     try:
-        return msgspec.json.decode(fields.get(b"event", b""), type=Event)
-    except msgspec.DecodeError:
+        return read_json(fields.get(b"event", b""), Event)
+    except UnreadableError:
         return None

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from mt5relay_gateway.batch import CommandBatch
+from mt5relay_shared.decoding import LATEST_MS, complaint, read_json
 from mt5relay_shared.errors import MT5DataError
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.messages import MalformedRequestError, Request, decode_request
@@ -44,12 +45,9 @@ async def read_line(redis: CommandBatch, keys: Keys) -> list[AccountInLine]:
     """
     fields: Mapping[bytes, bytes] = await redis.call("HGETALL", keys.queue)
     try:
-        turns = {
-            account.decode(): msgspec.json.decode(turn, type=Turn)
-            for account, turn in fields.items()
-        }
+        turns = {account.decode(): read_json(turn, Turn) for account, turn in fields.items()}
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MT5DataError(f"queue of {keys.terminal}: unreadable: {error}") from None
+        raise MT5DataError(f"queue of {keys.terminal}: unreadable: {complaint(error)}") from None
     line = [
         AccountInLine(account, turn.waiting, turn.since_ms, turn.by_ms)
         for account, turn in turns.items()
@@ -77,6 +75,7 @@ def _readable(fields: Mapping[bytes, bytes]) -> Request | None:
 
 
 def _request_in_line(since_ms: int, request: Request, turns: Mapping[str, int]) -> RequestInLine:
+    since_ms = min(since_ms, LATEST_MS - request.timeout_ms)  # who adds an entry may choose its id
     deadline_ms = since_ms + request.timeout_ms
     turn_ms = turns.get(request.account)
     return RequestInLine(

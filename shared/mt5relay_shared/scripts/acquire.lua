@@ -23,7 +23,10 @@ redis.call('SET', KEYS[1], value, 'PX', ARGV[3])
 local running = redis.call('GET', KEYS[3]) or ''
 for id in string.gmatch(running, '%S+') do
   local marker = ARGV[4] .. id
-  redis.call('HINCRBY', marker, 'crashes', 1)
+  local counted = redis.pcall('HINCRBY', marker, 'crashes', 1)
+  if type(counted) == 'table' then -- a gateway wrote something there that is no count
+    redis.pcall('HSET', marker, 'crashes', 1)
+  end
   if redis.call('PTTL', marker) < tonumber(ARGV[5]) then
     redis.call('PEXPIRE', marker, ARGV[5])
   end

@@ -20,16 +20,17 @@ redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], '*', 'entry', ARGV[3], 'requ
   'error', ARGV[5], 'deliveries', ARGV[6])
 if ARGV[8] ~= '' and redis.call('SET', KEYS[5], ARGV[9], 'NX', 'PX', ARGV[11]) then
   local targets = {}
+  local reply_streams = string.sub(KEYS[1], 1, -#'lease' - 1) .. 'replies:' -- as in complete
   if ARGV[10] ~= '' then
     targets[ARGV[10]] = true
   end
   for _, field in ipairs(redis.call('HKEYS', KEYS[4])) do
-    if string.sub(field, 1, 3) == 'to:' then
+    if string.sub(field, 1, 3 + #reply_streams) == 'to:' .. reply_streams then
       targets[string.sub(field, 4)] = true
     end
   end
   for stream in pairs(targets) do
-    redis.call('XADD', stream, 'NOMKSTREAM', 'MAXLEN', '~', 10000, '*', ARGV[8], ARGV[9])
+    redis.pcall('XADD', stream, 'NOMKSTREAM', 'MAXLEN', '~', 10000, '*', ARGV[8], ARGV[9])
   end
   local fingerprint = redis.call('HGET', KEYS[4], 'fingerprint')
   redis.call('DEL', KEYS[4])

@@ -38,6 +38,14 @@ local function keep_fingerprint(marker, fields, expiry)
   end
 end
 
+-- Gateways write markers: what is told is a reply stream of this terminal, and no other key.
+local REPLY_STREAMS = string.sub(KEYS[1], 1, -#'lease' - 1) .. 'replies:'
+local function stream_in(field)
+  if string.sub(field, 1, 3 + #REPLY_STREAMS) == 'to:' .. REPLY_STREAMS then
+    return string.sub(field, 4)
+  end
+end
+
 local streams, order, first = {}, {}, 0
 local function notify(stream, id, reply)
   if not streams[stream] then
@@ -53,7 +61,7 @@ end
 local function second_answer(stored, reply)
   local readable, first = pcall(cjson.decode, stored)
   local second = cjson.decode(reply)
-  if not readable
+  if not readable or type(first) ~= 'table'
     or (first.account == second.account and first.operation == second.operation) then
     return stored
   end
@@ -78,8 +86,8 @@ for i = 0, (#KEYS - 5) / 2 - 1 do
     local told = {}
     local fields = redis.call('HKEYS', marker)
     for _, field in ipairs(fields) do
-      if string.sub(field, 1, 3) == 'to:' then
-        local stream = string.sub(field, 4)
+      local stream = stream_in(field)
+      if stream then
         told[stream] = true
         notify(stream, id, reply)
       end
@@ -106,7 +114,8 @@ end
 for _, stream in ipairs(order) do
   local fields = streams[stream]
   for from = 1, #fields, 512 do -- unpack is bounded by the Lua stack
-    redis.call('XADD', stream, 'NOMKSTREAM', 'MAXLEN', '~', ARGV[10], '*',
+    -- The reply is stored already: one key of another type must not stop everybody's answers.
+    redis.pcall('XADD', stream, 'NOMKSTREAM', 'MAXLEN', '~', ARGV[10], '*',
       unpack(fields, from, math.min(from + 511, #fields)))
   end
 end

@@ -67,20 +67,31 @@ class TerminalProcess:
         self._command = command
         self._start_limit = start_limit
         self._process: Process | None = None
+        self._prepared: Process | None = None
 
     @property
     def is_running(self) -> bool:
-        return self._process is not None and self._process.returncode is None
+        return _lives(self._process)
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None and self.is_running else None
 
+    async def prepare(self) -> None:
+        """Start a process that `start` can use, which saves the time that the interpreter takes.
+
+        Until `start` it reads no key and touches no terminal: it has not been told which.
+        """
+        if not _lives(self._prepared):
+            self._prepared = await self._spawn()
+
+    async def _spawn(self) -> Process:
+        return await asyncio.create_subprocess_exec(*self._command, stdin=PIPE, stdout=PIPE)
+
     async def start(self) -> Hello:
+        prepared, self._prepared = self._prepared, None
         await self.stop()
-        self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=PIPE, stdout=PIPE
-        )
+        self._process = prepared if prepared and _lives(prepared) else await self._spawn()
         log.info("terminal.process.started", pid=self._process.pid)
         try:
             hello = await self._answer(self._process, self._start_limit, frame(self._options))
@@ -111,16 +122,18 @@ class TerminalProcess:
             raise MT5TimeoutError(
                 f"no answer from the terminal within {limit:g} s; its process was killed"
             ) from None
-        except (asyncio.IncompleteReadError, ConnectionError, ValueError):
+        except (asyncio.IncompleteReadError, ConnectionError, ValueError, RecursionError):
             raise MT5ConnectionError("the terminal process ended during the call") from None
         finally:
             if not answered:  # cancelled included: an answer to nobody would be taken for the next
                 await self._kill(process)
 
     async def stop(self) -> None:
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
+        for process in (self._process, self._prepared):
+            if process is not None and _lives(process):
+                await self._end(process)
+
+    async def _end(self, process: Process) -> None:
         if process.stdin is not None:
             process.stdin.close()
         try:
@@ -137,6 +150,10 @@ class TerminalProcess:
 
     def __repr__(self) -> str:
         return f"<TerminalProcess pid={self.pid}>"
+
+
+def _lives(process: Process | None) -> bool:
+    return process is not None and process.returncode is None
 
 
 async def _write(process: Process, question: bytes) -> None:

@@ -87,6 +87,11 @@ export function journalEntry(kind, event) {
       said: `Lease ${event.to}`,
     };
   }
+  if (kind === "credential") {
+    const text = [event.detail, cause].filter(Boolean).join(": ");
+    const tone = event.to === "refused" ? "warn" : "good";
+    return { ...base, title: `Credential ${event.to}`, text, tone };
+  }
   const text = [event.result, event.message].filter(Boolean).join(": ");
   return {
     ...base,
