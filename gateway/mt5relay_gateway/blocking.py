@@ -50,6 +50,7 @@ class BlockingAccountClient:
         timeout: float = DEFAULT_TIMEOUT_MS / 1000,
         queue_limit: int = 10_000,
         gateway_limit: int = 0,
+        allow_plaintext: bool = False,
     ) -> None:
         self._client = AccountClient(
             redis_url,
@@ -59,6 +60,7 @@ class BlockingAccountClient:
             timeout=timeout,
             queue_limit=queue_limit,
             gateway_limit=gateway_limit,
+            allow_plaintext=allow_plaintext,
         )
         self._running = ExitStack()
         self._portal: BlockingPortal | None = None

@@ -74,6 +74,7 @@ class AccountClient(AccountLookups):
         timeout: float = DEFAULT_TIMEOUT_MS / 1000,
         queue_limit: int = 10_000,
         gateway_limit: int = 0,
+        allow_plaintext: bool = False,
         connect: Connect = connect,
     ) -> None:
         """Prepare a client; `open()` connects.
@@ -88,6 +89,7 @@ class AccountClient(AccountLookups):
                 places are shared: one gateway alone gets 8/9 of them, two get 8/17 each.
             gateway_limit: refuse likewise when so many wait that this gateway asked; 0: no limit
                 but its share.
+            allow_plaintext: whether a Redis on another machine may be reached without TLS.
             connect: makes the two Redis clients; for simulations.
 
         Raises:
@@ -97,11 +99,18 @@ class AccountClient(AccountLookups):
         self._timeout = timeout
         self._name = check_gateway_name(name or f"gw-{new_request_id()[-12:].lower()}")
         self._keys = Keys(terminal, key_prefix)
-        self._batch = CommandBatch(
-            redis_connection(connect, redis_url, f"mt5relay-{self._name}-commands", self._keys.tag)
-        )
+
+        def connection(role: str) -> Redis:
+            return connect(
+                redis_url,
+                client_name=f"mt5relay-{self._name}-{role}",
+                tag=self._keys.tag,
+                allow_plaintext=allow_plaintext,
+            )
+
+        self._batch = CommandBatch(connection("commands"))
         self._inbox = Inbox(
-            redis_connection(connect, redis_url, f"mt5relay-{self._name}-replies", self._keys.tag),
+            connection("replies"),
             self._batch,
             self._keys,
             self._name,
@@ -241,21 +250,6 @@ class AccountClient(AccountLookups):
 
     def __repr__(self) -> str:
         return f"<AccountClient {self._name} of terminal {self._keys.terminal} {self._state.name}>"
-
-
-def redis_connection(connect: Connect, redis_url: str, client_name: str, tag: str) -> Redis:
-    """Make a Redis client for the keys of one hash tag.
-
-    Raises:
-        MT5ValidationError: the URL can't be read; it is never quoted.
-    """
-    try:
-        return connect(redis_url, client_name=client_name, tag=tag)
-    except ValueError:  # its text may quote the password
-        raise MT5ValidationError(
-            "redis_url: it is not redis://[user:password@]host:port/db, rediss:// or unix://;"
-            " a password with special characters must be percent-encoded"
-        ) from None
 
 
 def checked_limit(parameter: str, limit: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, Unpack
 
 from mt5relay_gateway.answers import AccountSnapshot, Answer
 from mt5relay_gateway.batch import CommandBatch, answered_within
-from mt5relay_gateway.client import AccountClient, checked_limit, redis_connection
+from mt5relay_gateway.client import AccountClient, checked_limit
 from mt5relay_gateway.composing import (
     AskOptions,
     check_gateway_name,
@@ -64,6 +64,7 @@ class FleetClient(AccountLookups):
         timeout: float = DEFAULT_TIMEOUT_MS / 1000,
         queue_limit: int = 10_000,
         gateway_limit: int = 0,
+        allow_plaintext: bool = False,
         connect: Connect = connect,
     ) -> None:
         """Prepare a client; `open()` connects. Parameters as of `AccountClient`.
@@ -75,6 +76,7 @@ class FleetClient(AccountLookups):
             timeout: seconds for look-ups that name none.
             queue_limit: refuse when so many requests wait at the account's terminal; 0: no limit.
             gateway_limit: refuse when so many of this gateway's wait there; 0: only its share.
+            allow_plaintext: whether a Redis on another machine may be reached without TLS.
             connect: makes the Redis clients; for simulations.
 
         Raises:
@@ -95,13 +97,19 @@ class FleetClient(AccountLookups):
                 timeout=timeout,
                 queue_limit=queue_limit,
                 gateway_limit=gateway_limit,
+                allow_plaintext=allow_plaintext,
                 connect=connect,
             )
 
         self._clients = _Clients(client_of)
         keys = FleetKeys(key_prefix)
         self._batch = CommandBatch(
-            redis_connection(connect, redis_url, f"mt5relay-{self._name}-registry", keys.tag)
+            connect(
+                redis_url,
+                client_name=f"mt5relay-{self._name}-registry",
+                tag=keys.tag,
+                allow_plaintext=allow_plaintext,
+            )
         )
         self._registry = RegistryView(RegistryReader(self._batch, keys))
         self._submitted: OrderedDict[str, str] = OrderedDict()  # request id -> terminal

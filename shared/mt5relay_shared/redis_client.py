@@ -16,7 +16,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.connection import HiredisRespSerializer
 
-from mt5relay_shared.topology import LocatedConnection, LocatedSSLConnection, locator_for
+from mt5relay_shared.tls import TlsConnection
+from mt5relay_shared.topology import LocatedConnection, LocatedTlsConnection, locator_for
+from mt5relay_shared.transport import check_transport, readable_url
 
 BLOCK_MS = 1_000  # how long a blocking read waits on the server
 SOCKET_TIMEOUT = 5.0  # seconds; above any BLOCK, or the client gives up while the server waits
@@ -26,10 +28,12 @@ CONNECT_TIMEOUT = 3.0  # seconds
 class Connect(Protocol):
     """How a client is made: `connect`, or in a simulation something that answers like it."""
 
-    def __call__(self, url: str, *, client_name: str, tag: str = "") -> Redis: ...
+    def __call__(
+        self, url: str, *, client_name: str, tag: str = "", allow_plaintext: bool = False
+    ) -> Redis: ...
 
 
-def connect(url: str, *, client_name: str, tag: str = "") -> Redis:
+def connect(url: str, *, client_name: str, tag: str = "", allow_plaintext: bool = False) -> Redis:
     """Make a client that never re-sends by itself and never waits longer than five seconds.
 
     redis-py re-sends commands up to ten times unless told otherwise; every caller here either is
@@ -41,21 +45,29 @@ def connect(url: str, *, client_name: str, tag: str = "") -> Redis:
             `redis+cluster://host:port,…` in a Cluster; `rediss+…` for TLS there.
         client_name: what `CLIENT LIST` shows; must hold no spaces.
         tag: the hash tag of the terminal's keys, by which a Cluster finds their node.
+        allow_plaintext: whether another machine may be reached without TLS.
 
     Raises:
-        MT5ValidationError: the URL lacks a part; it is never quoted.
-        ValueError: redis-py can't read it.
+        MT5ValidationError: the URL can't be read, or lacks a part, or TLS. Never quotes it.
     """
     options = client_options(client_name)
+    check_transport(url, allow_plaintext=allow_plaintext)
+    with readable_url():
+        connection_class, node = _node_of(url, tag, options)
+    if connection_class is LocatedConnection:
+        node["allow_plaintext"] = allow_plaintext
+    packing = _PACKING[connection_class]
+    return Redis.from_pool(ConnectionPool(connection_class=packing, **{**options, **node}))
+
+
+def _node_of(url: str, tag: str, options: dict[str, Any]) -> tuple[type[Any], dict[str, Any]]:
+    """The class of connection, and what the URL says beside where to connect."""
     located = locator_for(url, tag, _for_witnesses(options))
     if located is None:
         node: dict[str, Any] = dict(parse_url(url))
-        connection_class = node.pop("connection_class", Connection)
-    else:
-        locator, connection_class, node = located
-        node["locator"] = locator
-    packing = _PACKING[connection_class]
-    return Redis.from_pool(ConnectionPool(connection_class=packing, **{**options, **node}))
+        return node.pop("connection_class", Connection), node
+    locator, connection_class, node = located
+    return connection_class, {**node, "locator": locator}
 
 
 class _PacksInC:
@@ -71,10 +83,11 @@ class _PacksInC:
 _PACKING: dict[type[Any], type[Any]] = {
     found: type(f"Packing{found.__name__}", (_PacksInC, found), {})
     for found in (
-        *(Connection, SSLConnection, UnixDomainSocketConnection),
-        *(LocatedConnection, LocatedSSLConnection),
+        *(Connection, TlsConnection, UnixDomainSocketConnection),
+        *(LocatedConnection, LocatedTlsConnection),
     )
 }
+_PACKING[SSLConnection] = _PACKING[TlsConnection]  # what redis-py makes of rediss://
 
 
 def client_options(client_name: str) -> dict[str, Any]:
@@ -88,6 +101,9 @@ def client_options(client_name: str) -> dict[str, Any]:
         "socket_keepalive": True,
         "health_check_interval": 0,
         "retry": Retry(NoBackoff(), 0),
+        # No CLIENT SETINFO: Redis 7.0 and its ACL files do not know it, so that each connection
+        # would stand in ACL LOG as refused. CLIENT LIST shows the name.
+        "driver_info": None,
         "client_name": client_name,
     }
 

@@ -7,14 +7,22 @@ stops the process at start with the field, the value and the remedy; a secret is
 from __future__ import annotations
 
 import sys
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, NoReturn, Self, TypeVar
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.keys import FleetKeys, Keys, check_terminal_id
 from mt5relay_shared.topology import SCHEMES
+from mt5relay_shared.transport import check_transport
 
 EXIT_SETTINGS = 78  # EX_CONFIG of sysexits.h
 
@@ -36,6 +44,13 @@ class RelaySettings(BaseSettings):
         SecretStr,
         Field(description="redis://[user:password@]host:port/db, or rediss:// for TLS"),
     ] = SecretStr("redis://127.0.0.1:6379/0")
+    allow_plaintext_redis: Annotated[
+        bool,
+        Field(
+            validation_alias=AliasChoices("MT5_ALLOW_PLAINTEXT_REDIS", "allow_plaintext_redis"),
+            description="true where Redis on another machine may be reached without TLS",
+        ),
+    ] = False
     terminal_id: Annotated[
         str,
         Field(
@@ -79,6 +94,12 @@ class RelaySettings(BaseSettings):
     @classmethod
     def _fits_a_key(cls, terminal: str) -> str:
         return check_terminal_id(terminal)
+
+    @model_validator(mode="after")
+    def _nothing_in_the_clear(self) -> Self:
+        url = self.redis_url.get_secret_value()
+        check_transport(url, allow_plaintext=self.allow_plaintext_redis)
+        return self
 
     @property
     def keys(self) -> Keys:

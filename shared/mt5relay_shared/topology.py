@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
-from redis.asyncio.connection import Connection, SSLConnection
+from redis.asyncio.connection import Connection, parse_url
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, ReadOnlyError, RedisError
 
 from mt5relay_shared.errors import MT5ValidationError
+from mt5relay_shared.tls import TlsConnection
+from mt5relay_shared.transport import host_and_port, is_loopback
 
 SCHEMES = (
     "redis://", "rediss://", "unix://",
@@ -62,7 +64,8 @@ class Witnesses:
                 trouble = error
             finally:
                 await connection.disconnect()
-        raise RedisConnectionError(f"no node answers {' '.join(command[:2])}: {trouble}")
+        said = f"no node answers {' '.join(command[:2])}: {trouble}"
+        raise RedisConnectionError(said) from trouble
 
 
 @dataclass(frozen=True)
@@ -96,14 +99,24 @@ class ClusterLocator:
 
 
 class LocatedConnection(Connection):
-    """A connection that looks for its node at each connect."""
+    """A connection that looks for its node at each connect.
 
-    def __init__(self, *, locator: Locator, **options: Any) -> None:  # noqa: ANN401 - redis-py's own
+    Without TLS it goes beyond this machine only where `allow_plaintext` says so, whatever those
+    who were asked say.
+    """
+
+    def __init__(self, *, locator: Locator, allow_plaintext: bool, **options: Any) -> None:  # noqa: ANN401 - redis-py's own
         self._locator = locator
+        self._allow_plaintext = allow_plaintext
         super().__init__(**options)  # pyright: ignore[reportUnknownMemberType]
 
     async def _connect(self) -> None:
         self.host, self.port = await self._locator.locate()
+        if not (self._allow_plaintext or is_loopback(self.host)):
+            raise RedisConnectionError(
+                f"{self.host}:{self.port} is in charge, which is not this machine, and REDIS_URL"
+                " asks for no TLS; write rediss+…, or set MT5_ALLOW_PLAINTEXT_REDIS=true"
+            )
         await super()._connect()  # type: ignore[no-untyped-call]
 
     async def read_response(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - redis-py's own
@@ -116,8 +129,11 @@ class LocatedConnection(Connection):
             ) from error
 
 
-class LocatedSSLConnection(LocatedConnection, SSLConnection):
+class LocatedTlsConnection(LocatedConnection, TlsConnection):
     """The same over TLS."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - redis-py's own
+        super().__init__(allow_plaintext=True, **options)  # none of it is plaintext
 
 
 def locator_for(
@@ -125,8 +141,10 @@ def locator_for(
 ) -> tuple[Locator, type[LocatedConnection], dict[str, Any]] | None:
     """Read a `…+sentinel://` or `…+cluster://` URL; None for a URL that names its one server.
 
+    Options stand in its query as in a URL of one server; `ssl_…` are for those who are asked too.
+
     Returns:
-        The locator, the class of connection, and the credentials for the node.
+        The locator, the class of connection, and the credentials and options for the node.
 
     Raises:
         MT5ValidationError: the URL has no service or no nodes. Never quotes a password.
@@ -139,7 +157,10 @@ def locator_for(
     login, _, nodes = parts.netloc.rpartition("@")
     credentials = _credentials(login)
     path = [part for part in parts.path.split("/") if part]
-    witness_class = SSLConnection if secure else Connection
+    asked = _query_options(parts.query)
+    tls = {name: value for name, value in asked.items() if name.startswith("ssl_")}
+    options = {**options, **tls}
+    witness_class = TlsConnection if secure else Connection
     default_port = 26379 if kind == "sentinel" else 6379
     addresses = [_address(node, default_port) for node in nodes.split(",") if node]
     if not addresses:
@@ -155,8 +176,21 @@ def locator_for(
     else:
         witnesses = Witnesses(addresses, {**options, **credentials}, witness_class)
         locator = ClusterLocator(witnesses, key_slot(tag.encode()))
-    found = LocatedSSLConnection if secure else LocatedConnection
-    return locator, found, {**credentials, "db": database}
+    found = LocatedTlsConnection if secure else LocatedConnection
+    return locator, found, {**asked, **credentials, "db": database}
+
+
+def _query_options(query: str) -> dict[str, Any]:
+    """As redis-py reads them.
+
+    Raises:
+        ValueError: an option's value is none.
+    """
+    return {
+        name: value
+        for name, value in parse_url(f"redis://?{query}").items()
+        if name not in ("host", "port", "path", "db")
+    }
 
 
 def _credentials(login: str) -> dict[str, str]:
@@ -168,9 +202,9 @@ def _credentials(login: str) -> dict[str, str]:
 
 
 def _address(node: str, default_port: int) -> Address:
-    host, colon, port = node.rpartition(":")
-    if not colon:
-        return node, default_port
+    host, port = host_and_port(node)
+    if not port:
+        return host, default_port
     if not port.isdigit():
         raise MT5ValidationError("REDIS_URL: a port is not a number; write host:port,host:port")
     return host, int(port)

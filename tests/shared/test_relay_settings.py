@@ -28,6 +28,7 @@ def _empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_the_variables_have_their_documented_names() -> None:
     assert VARIABLES == [
         "REDIS_URL",
+        "MT5_ALLOW_PLAINTEXT_REDIS",
         "MT5_TERMINAL_ID",
         "MT5_KEY_PREFIX",
         "MT5_LOG_FORMAT",
@@ -89,7 +90,7 @@ def test_a_url_with_a_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(MT5ValidationError) as refused:
         load_settings(RelaySettings)
     assert "Planted" not in str(refused.value)
-    monkeypatch.setenv("REDIS_URL", "redis://user:Planted-Secret@host")
+    monkeypatch.setenv("REDIS_URL", "redis://user:Planted-Secret@localhost")
     settings = load_settings(RelaySettings)
     assert "Planted" not in repr(settings) + str(settings) + settings.model_dump_json()
 

@@ -18,6 +18,7 @@ from typing import Annotated, Any, NoReturn, Protocol
 from cyclopts import Parameter
 from rich.live import Live
 
+from mt5relay_gateway.batch import RedisInterruptedError
 from mt5relay_gateway.cli.answer_views import answer_view
 from mt5relay_gateway.cli.demo_book import DemoAccount, read_book, write_book
 from mt5relay_gateway.cli.demo_faults import (
@@ -40,7 +41,7 @@ from mt5relay_gateway.operating.enrolment import Enrolment, check_pin
 from mt5relay_gateway.operating.health import read_health
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared.envelopes import SealingKey
-from mt5relay_shared.errors import MT5Error, MT5ValidationError
+from mt5relay_shared.errors import MT5Error, MT5ValidationError, RedisUnavailableError
 from mt5relay_shared.health import Health
 from mt5relay_shared.settings import load_settings
 
@@ -208,6 +209,7 @@ def _set_up(
     settings = _settings_for(store, given)
     reporter.started("store", origin=store.origin, terminal=settings.terminal_id)
     if store.owner is Owner.USER:
+        asyncio.run(_check_that_keys_can_be_found(settings))
         stack.callback(lambda: asyncio.run(_clear_keys(settings)))
     key_id = make_key(files)
     reporter.started("key", key_id=key_id)
@@ -227,6 +229,25 @@ def _settings_for(store: DemoStore, given: GatewaySettings) -> GatewaySettings:
     """A terminal of its own, so that a demonstration on a Redis in use disturbs nobody."""
     terminal = f"demo-{secrets.token_hex(4)}" if store.owner is Owner.USER else "demo"
     return given.model_copy(update={"redis_url": store.url, "terminal_id": terminal})
+
+
+async def _check_that_keys_can_be_found(settings: GatewaySettings) -> None:
+    """What can't be found can't be cleared away in the end.
+
+    Raises:
+        CommandError: this user of Redis may not look for keys.
+        RedisUnavailableError: Redis can't be reached.
+    """
+    try:
+        async with redis_commands(settings) as redis:
+            await redis.call("SCAN", 0, "MATCH", f"{settings.keys.tag}:*")
+    except RedisInterruptedError:
+        raise
+    except RedisUnavailableError as error:
+        raise CommandError(
+            f"{error}; the demonstration clears its keys away in the end and must find them: leave"
+            " REDIS_URL unset for a Redis of its own, or name a user in it that may do everything"
+        ) from None
 
 
 async def _clear_keys(settings: GatewaySettings) -> None:

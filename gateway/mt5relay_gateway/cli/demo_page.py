@@ -25,6 +25,7 @@ async def demo_page(settings: GatewaySettings, key_id: str) -> AsyncGenerator[st
 
     http = HttpSettings(
         redis_url=settings.redis_url,
+        allow_plaintext_redis=settings.allow_plaintext_redis,
         terminal_id=settings.terminal_id,
         key_prefix=settings.key_prefix,
         sealing_key_id=key_id,

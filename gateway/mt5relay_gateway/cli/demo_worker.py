@@ -144,6 +144,7 @@ def _environment() -> dict[str, str]:
 def _worker_settings(files: WorkerFiles, settings: GatewaySettings, speed: float) -> dict[str, str]:
     return {
         "REDIS_URL": settings.redis_url.get_secret_value(),
+        "MT5_ALLOW_PLAINTEXT_REDIS": str(settings.allow_plaintext_redis),
         "MT5_TERMINAL_ID": settings.terminal_id,
         "MT5_KEY_PREFIX": settings.key_prefix,
         "MT5_TERMINAL": "simulated",

@@ -5,16 +5,31 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator
 
+from redis.asyncio import Redis
+
 from mt5relay_gateway.batch import CommandBatch
 from mt5relay_gateway.client import AccountClient
 from mt5relay_gateway.fleet import FleetClient
 from mt5relay_gateway.lookups import AccountLookups
 from mt5relay_gateway.registry import RegistryReader
 from mt5relay_gateway.settings import GatewaySettings
-from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.fleet import Fleet
 from mt5relay_shared.keys import FleetKeys, Keys
 from mt5relay_shared.redis_client import connect
+
+
+def connected(settings: GatewaySettings, keys: Keys | FleetKeys) -> Redis:
+    """A client for these keys, which connects when it is first used.
+
+    Raises:
+        MT5ValidationError: the URL can't be used. Never quotes it.
+    """
+    return connect(
+        settings.redis_url.get_secret_value(),
+        client_name="mt5relay-cli",
+        tag=keys.tag,
+        allow_plaintext=settings.allow_plaintext_redis,
+    )
 
 
 @contextlib.asynccontextmanager
@@ -31,17 +46,7 @@ async def redis_commands(
     Raises:
         MT5ValidationError: the URL can't be used.
     """
-    try:
-        redis = connect(
-            settings.redis_url.get_secret_value(),
-            client_name="mt5relay-cli",
-            tag=(keys or settings.keys).tag,
-        )
-    except ValueError:  # its text may quote the password
-        raise MT5ValidationError(
-            "setting REDIS_URL: it is not redis://[user:password@]host:port/db, rediss:// or"
-            " unix://; a password with special characters must be percent-encoded"
-        ) from None
+    redis = connected(settings, keys or settings.keys)
     batch = CommandBatch(redis)
     try:
         yield batch
@@ -58,6 +63,7 @@ def account_client(settings: GatewaySettings) -> AccountClient:
         timeout=settings.request_timeout,
         queue_limit=settings.queue_limit,
         gateway_limit=settings.gateway_limit,
+        allow_plaintext=settings.allow_plaintext_redis,
     )
 
 
@@ -74,6 +80,7 @@ async def lookup_client(settings: GatewaySettings) -> AccountLookups:
         timeout=settings.request_timeout,
         queue_limit=settings.queue_limit,
         gateway_limit=settings.gateway_limit,
+        allow_plaintext=settings.allow_plaintext_redis,
     )
 
 
