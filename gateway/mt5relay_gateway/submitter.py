@@ -12,6 +12,7 @@ import msgspec
 
 from mt5relay_gateway.backoff import pauses
 from mt5relay_gateway.batch import CommandBatch, KeysAndArguments, RedisInterruptedError
+from mt5relay_gateway.peer import Peer
 from mt5relay_shared.errors import ERROR_CODES, MT5Error, MT5ValidationError, error_for
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.logs import get_logger
@@ -23,6 +24,8 @@ logger = get_logger(__name__)
 MAX_CALL = 128  # requests in one call of the script, so that it holds up nobody for long
 MARKER_OUTLIVES_MS = 60_000  # as long as the reply is kept past the deadline
 NOT_LATE_MS = 20  # between asking and sending
+REPLACED_WITHIN = 2.0  # seconds that a worker which was just there may take to be followed
+SEEN_TWICE_AFTER = 0.2  # seconds, else: one worker may be handing over to another
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class Conflict:
 
 
 Submission = Stored | Queued | Refused | Conflict
+
+_NO_WORKER = Refused("NO_WORKER", None)
 
 
 def decode_submission(answer: Sequence[Any]) -> Submission:
@@ -98,17 +103,20 @@ class _Submission:
     fingerprint: str = ""
     pauses: Iterator[float] = field(default_factory=pauses)
     was_away: bool = False  # Redis, when this was tried before
+    refused_at: float | None = None  # for want of a worker, when first
 
     def __post_init__(self) -> None:
         self.fingerprint = self.request.fingerprint()
 
-    def promised(self, now: float) -> Request:
-        """The request; the wire's deadline counts from arrival, so one that comes late must promise
-        less."""
+    def promised(self, now: float, version: int) -> Request:
+        """The request in a version of the wire contract; the deadline there counts from arrival, so
+        one that comes late must promise less."""
         left_ms = max(1, int((self.deadline - now) * 1000))
-        if self.request.timeout_ms - left_ms <= NOT_LATE_MS:
-            return self.request
-        return msgspec.structs.replace(self.request, timeout_ms=left_ms)
+        if self.request.timeout_ms - left_ms > NOT_LATE_MS:
+            return msgspec.structs.replace(self.request, v=version, timeout_ms=left_ms)
+        if self.request.v != version:
+            return msgspec.structs.replace(self.request, v=version)
+        return self.request
 
     def succeed(self, reply: bytes | None) -> None:
         if not self.reply.done():
@@ -129,6 +137,8 @@ class Submitter:
         self._keys = keys
         self._queue_limit = queue_limit
         self._gateway_limit = gateway_limit
+        self._peer = Peer(batch, keys)
+        self._worker_seen_at = float("-inf")
         self._waiting: dict[str | None, list[_Submission]] = {}
         self._sending: set[asyncio.Task[None]] = set()
 
@@ -138,6 +148,7 @@ class Submitter:
         Raises:
             MT5Error: the refusal, e.g. `NoWorkerError`, with `retry_after` where known.
             MT5ValidationError: the request's id belongs to another question.
+            MT5StateError: the worker reads no version of the wire contract that this client speaks.
             RedisInterruptedError: Redis could not be reached until the deadline.
             RedisUnavailableError: Redis refused the script.
         """
@@ -185,9 +196,10 @@ class Submitter:
         def compose() -> KeysAndArguments | None:
             """For those only who still wait: Redis may have been away meanwhile."""
             sent[:] = [one for one in waiting if not one.reply.done()]
-            return self._composed(reply_to, sent) if sent else None
+            return self._composed(reply_to, sent, version) if sent else None
 
         try:
+            version = await self._peer.version()
             answers = await self._batch.run_late(SUBMIT, compose)
         except RedisInterruptedError as error:
             for one in waiting:
@@ -200,7 +212,9 @@ class Submitter:
             for one, answer in zip(sent, answers[1:] if answers else (), strict=True):
                 self._settle(one, answer)
 
-    def _composed(self, reply_to: str | None, waiting: Sequence[_Submission]) -> KeysAndArguments:
+    def _composed(
+        self, reply_to: str | None, waiting: Sequence[_Submission], version: int
+    ) -> KeysAndArguments:
         keys, now = self._keys, asyncio.get_running_loop().time()
         names = [keys.requests, keys.lease, keys.health, keys.queue, keys.shares]
         arguments: list[Argument] = [
@@ -208,13 +222,16 @@ class Submitter:
             *(self._gateway_limit, MARKER_OUTLIVES_MS),
         ]
         for one in waiting:
-            request = one.promised(now)
+            request = one.promised(now, version)
             names += (keys.request(request.id), keys.reply(request.id))
             arguments += (one.fingerprint, encode(request), request.timeout_ms, request.account)
         return names, arguments
 
     def _settle(self, one: _Submission, answer: Sequence[Any]) -> None:
-        match decode_submission(answer):
+        submission = decode_submission(answer)
+        if submission != _NO_WORKER:
+            self._worker_seen_at = _now()
+        match submission:
             case Queued():
                 logger.debug(
                     "request.queued", request_id=one.request.id, account=one.request.account
@@ -225,10 +242,18 @@ class Submitter:
                 one.succeed(reply)
             case Conflict():
                 one.fail(conflict(one.request))
-            case Refused("NO_WORKER") as refused if one.was_away:  # it may be coming back, too
+            case Refused("NO_WORKER") as refused if self._may_come_back(one):
                 self._try_again(one, _refusal(refused, one.request))
             case Refused() as refused:
                 one.fail(_refusal(refused, one.request))
+
+    def _may_come_back(self, one: _Submission) -> bool:
+        """Whether another worker may be about to take over, or this one to be started again."""
+        now = _now()
+        if one.refused_at is None:
+            one.refused_at = now
+        gone_at = max(self._worker_seen_at + REPLACED_WITHIN, one.refused_at + SEEN_TWICE_AFTER)
+        return one.was_away or now < gone_at
 
     def _try_again(self, one: _Submission, error: MT5Error) -> None:
         """After a pause, for as long as anybody waits; else it fails with this error."""
@@ -237,3 +262,7 @@ class Submitter:
             one.fail(error)
         elif not one.reply.done():
             loop.call_later(pause, self._enqueue, one)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

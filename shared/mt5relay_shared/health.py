@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import TypeGuard
 
 import msgspec
 
+from mt5relay_shared.decoding import LATEST_MS, UnreadableError, read_fields
+
+MAX_TEXT = 1_000  # characters of a text; what is longer is cut off
+MAX_COUNT = 2**63 - 1
+
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}\Z", re.ASCII)
+
+
+def _is_word(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and bool(_WORD.match(value))
+
+
+class _Word(StrEnum):
+    """A word of a newer worker is kept as it is, and is none of those that are known here."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> _Word | None:
+        if not _is_word(value):
+            return None
+        word = str.__new__(cls, value)
+        word._name_, word._value_ = value, value
+        return word
+
 
 class Status(StrEnum):
-    """`DOWN` is also what the key's absence means."""
+    """`DOWN` is also what the key's absence means; another word of a newer worker is `DEGRADED`."""
 
     OK = "ok"
     DEGRADED = "degraded"
     DOWN = "down"
 
+    @classmethod
+    def _missing_(cls, value: object) -> Status | None:
+        return cls.DEGRADED if _is_word(value) else None
 
-class ConnectionState(StrEnum):
+
+class ConnectionState(_Word):
     """The terminal's connection, as the worker knows it."""
 
     CONNECTED = "CONNECTED"
@@ -25,7 +54,7 @@ class ConnectionState(StrEnum):
     ERROR = "ERROR"
 
 
-class BreakerState(StrEnum):
+class BreakerState(_Word):
     CLOSED = "CLOSED"
     OPEN = "OPEN"
     HALF_OPEN = "HALF_OPEN"
@@ -34,7 +63,8 @@ class BreakerState(StrEnum):
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """What the worker publishes. `…_ms` are milliseconds, `…_at_ms` in Redis server time.
 
-    Absent values are empty strings in Redis and None here.
+    Absent values are empty strings in Redis and None here. `wire_versions` are the versions of the
+    wire contract that the worker reads, separated by spaces.
     """
 
     status: Status
@@ -84,6 +114,9 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     logins_last_hour: int = 0
     busiest_account: str | None = None
     busiest_account_logins: int = 0
+    binding: str | None = None
+    terminal_path: str | None = None
+    wire_versions: str | None = None
 
 
 def encode_health(health: Health) -> dict[str, str]:
@@ -103,8 +136,23 @@ def _flat(value: object) -> str:
 
 
 def decode_health(fields: Mapping[str, str]) -> Health | None:
-    """Read the hash, or None where there is none, which means that no worker lives."""
+    """Read the hash, or None where there is none, which means that no worker lives.
+
+    Raises:
+        UnreadableError: a field is not what it should be.
+    """
     if not fields:
         return None
-    present = {name: value for name, value in fields.items() if value != ""}
-    return msgspec.convert({"detail": "", **present}, Health, strict=False)
+    known = ((name, fields.get(name, "")[:MAX_TEXT]) for name in Health.__struct_fields__)
+    present = {name: text for name, text in known if text != ""}
+    health = read_fields({"detail": "", **present}, Health, strict=False)
+    for name in present:
+        _check_bounds(name, getattr(health, name))
+    return health
+
+
+def _check_bounds(name: str, value: object) -> None:
+    """No figure that a date, a metric or a page could not take."""
+    most = LATEST_MS if name.endswith("_ms") else MAX_COUNT
+    if isinstance(value, int | float) and not -most <= value <= most:  # NaN is in no range
+        raise UnreadableError(f"{name}: it is not between {-most} and {most}")

@@ -13,6 +13,14 @@ import msgspec
 
 from mt5relay_shared import WIRE_VERSION
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.decoding import (
+    TimeMs,
+    UnreadableError,
+    complaint,
+    read_json,
+    read_with,
+    readable,
+)
 from mt5relay_shared.errors import Mt5Code, MT5Error, MT5ValidationError, error_for
 from mt5relay_shared.operations import (
     OPERATIONS,
@@ -21,17 +29,25 @@ from mt5relay_shared.operations import (
     parse_arguments,
     parse_operation,
 )
+from mt5relay_shared.wire_versions import READS, spelled
 
 DEFAULT_TIMEOUT_MS = 10_000
 MAX_TIMEOUT_MS = 3_600_000
 MAX_AGE_MS = 7 * 24 * 3_600_000
 MAX_REQUEST_BYTES = 16_384
+MAX_REPLY_BYTES = 64 * 1024 * 1024  # above what a terminal process may send for a whole visit
+MAX_WORD = 128  # characters of account or operation; the longest of either has 83
+MAX_TRACEPARENT = 128
+MAX_MESSAGE = 900  # characters of an error's message; what is longer is cut off
+MAX_UTC_OFFSET = 86_400  # seconds
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*\Z"  # the end of a key; `$` would let a line end in
 
 RequestId = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN, max_length=64)]
 GatewayName = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN, max_length=64)]
 AgeMs = Annotated[int, msgspec.Meta(ge=0, le=MAX_AGE_MS)]
+Word = Annotated[str, msgspec.Meta(max_length=MAX_WORD)]
+UtcOffset = Annotated[int, msgspec.Meta(ge=-MAX_UTC_OFFSET, le=MAX_UTC_OFFSET)]
 
 Source = Literal["terminal", "snapshot"]
 Synchronized = Literal["confirmed", "assumed"]
@@ -53,14 +69,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     v: Literal[1] = 1
     id: RequestId
-    account: str
-    operation: str
+    account: Word
+    operation: Word
     arguments: dict[str, Any] = {}
     max_age_ms: AgeMs = 0
     timeout_ms: Annotated[int, msgspec.Meta(ge=1, le=MAX_TIMEOUT_MS)] = DEFAULT_TIMEOUT_MS
     stale_if_error_ms: AgeMs = 0
     reply_to: GatewayName | None = None
-    traceparent: Annotated[str, msgspec.Meta(max_length=128)] | None = None
+    traceparent: Annotated[str, msgspec.Meta(max_length=MAX_TRACEPARENT)] | None = None
 
     def question(self) -> Question:
         """Check account, operation and arguments.
@@ -89,10 +105,10 @@ class ReplyError(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     message: str
     retryable: bool
-    retry_after_ms: int | None = None
+    retry_after_ms: TimeMs | None = None
     mt5: Mt5Code | None = None
     request_id: str | None = None
-    occurred_at_ms: int
+    occurred_at_ms: TimeMs
 
 
 class _Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="status"):
@@ -111,13 +127,13 @@ class OkReply(_Reply, frozen=True, kw_only=True, tag="ok"):
     """
 
     data: msgspec.Raw
-    as_of_ms: int
-    age_ms: int
+    as_of_ms: TimeMs
+    age_ms: TimeMs
     source: Source
     stale: bool = False
     reason: str | None = None
     synchronized: Synchronized
-    server_utc_offset: int | None = None
+    server_utc_offset: UtcOffset | None = None
 
 
 class ErrorReply(_Reply, frozen=True, kw_only=True, tag="error"):
@@ -133,16 +149,18 @@ _reply_decoder: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 _encoder = msgspec.json.Encoder()
 
 
-class _Addressee(msgspec.Struct, frozen=True):
-    """As much of a malformed request as is needed to answer it."""
+class _Outline(msgspec.Struct, frozen=True):
+    """As much of a malformed request as is needed to answer it: in every version of the contract it
+    stands where it stands in version 1."""
 
-    id: RequestId
+    v: Any = None
+    id: Any = None
     account: Any = None
     operation: Any = None
     reply_to: Any = None
 
 
-_addressee_decoder = msgspec.json.Decoder(_Addressee)
+_outline_decoder = msgspec.json.Decoder(_Outline)
 
 
 class MalformedRequestError(MT5ValidationError):
@@ -172,17 +190,34 @@ def decode_request(body: bytes) -> Request:
     except RecursionError:  # deeply nested JSON, in whatever field
         raise MalformedRequestError("request: it is nested too deeply", None) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedRequestError(f"request: {error}", _addressee(body)) from None
+        outline = _outline(body)
+        why = _version_complaint(outline.v) or complaint(error)
+        raise MalformedRequestError(f"request: {why}", _addressee(outline)) from None
 
 
-def _addressee(body: bytes) -> Request | None:
+def _outline(body: bytes) -> _Outline:
     try:
-        found = _addressee_decoder.decode(body)
-        reply_to = msgspec.convert(found.reply_to, GatewayName | None)
+        return _outline_decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _Outline()
+
+
+def _version_complaint(version: object) -> str | None:
+    """Why a request of another version is not read; None where the version is not the reason."""
+    if type(version) is not int or version in READS or not 0 <= version < 1_000_000:
+        return None
+    older = "this worker" if version > max(READS) else "the client"
+    return f"v: {version} is not read by this worker, which reads {spelled(READS)}; upgrade {older}"
+
+
+def _addressee(found: _Outline) -> Request | None:
+    try:
+        request_id = msgspec.convert(found.id, RequestId)
+        reply_to = msgspec.convert(found.reply_to, GatewayName | None)
+    except msgspec.ValidationError:
         return None
     return Request(
-        id=found.id,
+        id=request_id,
         account=_text_or_empty(found.account),
         operation=_text_or_empty(found.operation),
         reply_to=reply_to,
@@ -190,7 +225,7 @@ def _addressee(body: bytes) -> Request | None:
 
 
 def _text_or_empty(value: object) -> str:
-    return value[:128] if isinstance(value, str) else ""
+    return value[:MAX_WORD] if isinstance(value, str) else ""
 
 
 def decode_reply(body: bytes | str) -> Reply:
@@ -199,15 +234,21 @@ def decode_reply(body: bytes | str) -> Reply:
     Raises:
         MT5Error: the reply can't be read, which is a defect or a future wire version.
     """
+    if len(body) > MAX_REPLY_BYTES:
+        raise MT5Error(f"unreadable reply: {len(body)} bytes; at most {MAX_REPLY_BYTES} are read")
     try:
-        return _reply_decoder.decode(body)
-    except msgspec.DecodeError as error:
+        return read_with(_reply_decoder, body)
+    except UnreadableError as error:
         raise MT5Error(f"unreadable reply: {error}") from None
 
 
 def decode_data(operation: Operation, data: msgspec.Raw) -> Any:  # noqa: ANN401 - a type for each operation
-    """Read the records of an answer as the operation's own type."""
-    return msgspec.json.decode(data, type=OPERATIONS[operation].result)
+    """Read the records of an answer as the operation's own type.
+
+    Raises:
+        UnreadableError: they are not of that type.
+    """
+    return read_json(data, OPERATIONS[operation].result)
 
 
 def error_reply(request: Request, error: MT5Error, now_ms: int) -> ErrorReply:
@@ -233,9 +274,9 @@ def exception_from(reply: ErrorReply) -> MT5Error:
     """Say in Python what an error reply says on the wire."""
     error = reply.error
     return error_for(
-        error.code,
-        error.message,
+        readable(error.code, MAX_WORD),
+        readable(error.message, MAX_MESSAGE) or "the worker gave no reason",
         retry_after=None if error.retry_after_ms is None else error.retry_after_ms / 1000,
-        mt5_error=error.mt5,
+        mt5_error=None if error.mt5 is None else (error.mt5.code, readable(error.mt5.text, 80)),
         request_id=reply.id,
     )

@@ -27,7 +27,10 @@ oldest_request_age_ms waiting_accounts pool_size pool_limit idle_evictions retri
 logins_saved visits requests_total errors_total stale_replies identity_mismatches fenced_writes
 late_vs_fifo_ms switch_p50_ms switch_p95_ms read_p95_ms estimated_wait_ms
 """
-ADDED = "logins_delayed logins_last_hour busiest_account busiest_account_logins"
+ADDED = """\
+logins_delayed logins_last_hour busiest_account busiest_account_logins binding terminal_path
+wire_versions
+"""
 
 counts = st.integers(0, 2**53)
 texts = st.text(st.characters(categories=["L", "N"]), min_size=3, max_size=20).filter(

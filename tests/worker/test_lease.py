@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 import pytest
 from redis.asyncio import Redis
+from tests.servers import AclServer
 
-from mt5relay_gateway.cli.store import StoreServer
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.keys import WORKER_GROUP, Keys
 from mt5relay_shared.scripts import BEGIN
-from mt5relay_worker.lease import Lease, LeaseLostError
+from mt5relay_worker.lease import STANDBY_INTERVAL, Lease, LeaseLostError
 from mt5relay_worker.server_clock import ServerClock
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ class Leases(Protocol):
 
 
 @pytest.fixture
-def leases(redis: Redis, keys: Keys) -> Leases:
+def leases(as_worker: Redis, keys: Keys) -> Leases:
     def make(worker_id: str, ttl: float = 60.0) -> Lease:
-        return Lease(redis, keys, ServerClock(), worker_id=worker_id, ttl=ttl)
+        return Lease(as_worker, keys, ServerClock(), worker_id=worker_id, ttl=ttl)
 
     return make
 
@@ -115,6 +115,23 @@ async def test_a_worker_that_is_told_to_stop_waits_no_longer(leases: Leases) -> 
     answers = iter([False, True])
     with anyio.fail_after(5):
         assert await leases("second").acquire(lambda: next(answers)) is None
+
+
+async def test_who_stands_by_may_prepare_once(leases: Leases) -> None:
+    first, second = leases("first"), leases("second")
+    prepared: list[str] = []
+
+    async def prepare() -> None:
+        prepared.append("once")
+
+    await first.acquire(never, prepare)
+    assert prepared == []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(second.acquire, never, prepare)
+        await anyio.sleep(4 * STANDBY_INTERVAL)
+        await first.release()
+    assert prepared == ["once"]
+    assert second.fence == 2
 
 
 # Keeping it
@@ -255,7 +272,7 @@ async def test_a_write_that_got_no_answer_is_sent_again(
 
 
 async def test_a_write_is_given_up_when_the_lease_can_be_trusted_no_longer(
-    own_server: StoreServer, own_parts: Parts
+    own_server: AclServer, own_parts: Parts
 ) -> None:
     own_server.kill()
     with anyio.fail_after(5), pytest.raises(LeaseLostError):
@@ -263,7 +280,7 @@ async def test_a_write_is_given_up_when_the_lease_can_be_trusted_no_longer(
 
 
 async def test_a_worker_that_finds_no_redis_waits_for_it(
-    own_server: StoreServer, keys: Keys, onlooker: Redis
+    own_server: AclServer, keys: Keys, onlooker: Redis
 ) -> None:
     own_server.kill()
     lease = Lease(onlooker, keys, ServerClock(), worker_id="early", ttl=5.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ log = get_logger("lease")
 
 CRASH_MEMORY_MS = 24 * 3_600_000
 EVENTS_KEPT = 10_000
+STANDBY_INTERVAL = 0.05  # seconds between two looks at a lease that another holds
 REDIS_TROUBLE = (
     RedisConnectionError,
     RedisTimeoutError,
@@ -100,21 +101,30 @@ class Lease:
         """Seconds for which nobody else can have the lease; negative when over."""
         return max(self._trusted_until, self._prolonged_until) - anyio.current_time()
 
-    async def acquire(self, is_stopping: Callable[[], bool]) -> Takeover | None:
-        """Wait until the lease is free and take it; None when the process is to stop first."""
+    async def acquire(
+        self,
+        is_stopping: Callable[[], bool],
+        on_standby: Callable[[], Awaitable[object]] | None = None,
+    ) -> Takeover | None:
+        """Wait until the lease is free and take it; None when the process is to stop first.
+
+        `on_standby` is awaited once, when another is found to have it.
+        """
         obstacle = ""
         while not is_stopping():
             try:
-                word, value, extra = await self._try_to_acquire()
+                word, value, charged = await self._try_to_acquire()
             except REDIS_TROUBLE as error:
                 found, pause = f"Redis: {error}", 1.0
             else:
                 if word == "acquired":
                     self.value, self._taken_at = value, anyio.current_time()
-                    log.info("lease.acquired", fence=self.fence, charged=extra)
-                    return Takeover(tuple(extra.split()))
-                found = f"held by {value.partition(':')[0]}"
-                pause = min(max(int(extra) / 1000, 0.05), 1.0)
+                    log.info("lease.acquired", fence=self.fence, charged=charged)
+                    return Takeover(tuple(charged.split()))
+                found, pause = f"held by {value.partition(':')[0]}", STANDBY_INTERVAL
+                if on_standby is not None:
+                    await on_standby()
+                    on_standby = None
             if found != obstacle:
                 log.warning("lease.waiting", reason=found)
                 obstacle = found
