@@ -62,7 +62,8 @@ RELEASE = Script.named("release")
 BURY = Script.named("bury")
 ANNOUNCE = Script.named("announce")
 PUBLISH = Script.named("publish")
+RESEAL = Script.named("reseal")
 
 AMEND = Script.named("amend")
 
-ALL = (SUBMIT, BEGIN, COMPLETE, ACQUIRE, RENEW, RELEASE, BURY, ANNOUNCE, PUBLISH, AMEND)
+ALL = (SUBMIT, BEGIN, COMPLETE, ACQUIRE, RENEW, RELEASE, BURY, ANNOUNCE, PUBLISH, RESEAL, AMEND)

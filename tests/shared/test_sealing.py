@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,7 +105,7 @@ def test_a_password_that_the_terminal_would_not_take_is_not_sealed() -> None:
 
 def test_an_envelope_says_for_which_key_and_when_it_was_sealed() -> None:
     envelope = msgspec.json.decode(ENVELOPE, type=Envelope)
-    assert (envelope.v, envelope.key_id) == (1, PUBLIC.key_id)
+    assert (envelope.v, envelope.key_id) == (2, PUBLIC.key_id)
     assert envelope.sealed_at_ms == 1_700_000_000_000
 
 
@@ -162,3 +163,66 @@ def test_a_generated_key_reads_back() -> None:
     pem = generate_private_key()
     assert public_part(load_private_key(pem)) == public_part(load_private_key(pem))
     assert len(public_part(load_private_key(pem)).key_id) == 32
+
+
+# Versions
+
+
+def rewritten(body: bytes, **fields: object) -> bytes:
+    return msgspec.json.encode({**msgspec.json.decode(body), **fields})
+
+
+def test_a_worker_that_does_not_say_what_it_opens_is_sealed_version_1_to() -> None:
+    published = decode_sealing_key(
+        msgspec.json.encode({"key_id": PUBLIC.key_id, "public_key": PUBLIC.public_key})
+    )
+    envelope = seal(PASSWORD, ACCOUNT, published, 5)
+    assert msgspec.json.decode(envelope, type=Envelope).v == 1
+    assert open_envelope(envelope, ACCOUNT, PRIVATE) == PASSWORD
+
+
+def test_version_1_is_what_it_always_was() -> None:
+    """Sealed with nothing but the description in `shared/README.md`."""
+    suite = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
+    info = b"mt5relay/credential/v1\0" + str(ACCOUNT).encode()
+    sealed = suite.encrypt(b"\x03\0abc".ljust(64, b"\0"), PRIVATE.public_key(), info=info)
+    body = rewritten(ENVELOPE, v=1, ciphertext=base64.b64encode(sealed).decode())
+    assert open_envelope(body, ACCOUNT, PRIVATE).reveal() == "abc"
+
+
+def test_version_2_is_as_described() -> None:
+    suite = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
+    info = f"mt5relay/credential/v2\0{ACCOUNT}\0{PUBLIC.key_id}\0" + "1700000000000"
+    sealed = suite.encrypt(b"\x03\0abc".ljust(64, b"\0"), PRIVATE.public_key(), info=info.encode())
+    body = rewritten(ENVELOPE, ciphertext=base64.b64encode(sealed).decode())
+    assert open_envelope(body, ACCOUNT, PRIVATE).reveal() == "abc"
+
+
+@pytest.mark.parametrize(
+    "changed", [{"sealed_at_ms": 1_700_000_000_001}, {"v": 1}], ids=["time", "version"]
+)
+def test_time_and_version_cannot_be_changed(changed: dict[str, int]) -> None:
+    assert_closed(rewritten(ENVELOPE, **changed))
+
+
+def test_the_key_that_it_names_cannot_be_changed() -> None:
+    other = load_private_key(generate_private_key())
+    body = rewritten(ENVELOPE, key_id=public_part(other).key_id)
+    with pytest.raises(MT5ValidationError, match="accounts add"):
+        open_envelope(body, ACCOUNT, PRIVATE, other)
+
+
+def test_a_newer_version_is_refused_by_its_name() -> None:
+    with pytest.raises(MT5ValidationError, match="version 3, newer than this worker"):
+        open_envelope(rewritten(ENVELOPE, v=3), ACCOUNT, PRIVATE)
+
+
+def test_one_of_several_keys_opens_it() -> None:
+    other = load_private_key(generate_private_key())
+    assert open_envelope(ENVELOPE, ACCOUNT, other, PRIVATE) == PASSWORD
+
+
+def test_a_wiped_secret_has_nothing_to_reveal() -> None:
+    secret = Secret("hunter2ü")
+    secret.wipe()
+    assert set(secret.reveal()) == {"\0"}

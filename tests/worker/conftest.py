@@ -14,8 +14,9 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 from tests.conftest import virtual_time_backend
+from tests.servers import TESTER, WORKER, AclServer, as_user, running_server
 
-from mt5relay_gateway.cli.store import NoStoreError, StoreServer, running_server
+from mt5relay_gateway.cli.store import NoStoreError
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import MT5ConnectionError, MT5Error, MT5InitError, MT5TimeoutError
 from mt5relay_shared.ids import new_request_id
@@ -61,6 +62,7 @@ from mt5relay_worker.terminal.protocol import (
     Command,
     Detach,
     Done,
+    Enrolled,
     Failed,
     Forget,
     Hello,
@@ -69,7 +71,10 @@ from mt5relay_worker.terminal.protocol import (
     Probe,
     Probed,
     Read,
+    ReadKeys,
     ReadResult,
+    Reseal,
+    Resealed,
     Visit,
     Visited,
 )
@@ -243,6 +248,13 @@ class FakeTerminal:
                 return Done()
             case Detach():
                 return Done()
+            case ReadKeys():
+                return HELLO
+            case Enrolled():
+                self.unsealed &= {AccountId(*account) for account in command.accounts}
+                return Done()
+            case Reseal():
+                return Resealed(command.envelope)
 
     async def _visit(self, visit: Visit) -> Answer:
         account = AccountId(visit.login, visit.server)
@@ -313,9 +325,15 @@ class Parts:
     """
 
     def __init__(
-        self, redis: Redis, keys: Keys, terminal: FakeTerminal, *, lease_ttl: float = 60.0
+        self,
+        redis: Redis,
+        keys: Keys,
+        terminal: FakeTerminal,
+        *,
+        lease_ttl: float = 60.0,
+        onlooker: Redis | None = None,
     ) -> None:
-        self.redis = redis
+        self.redis = onlooker or redis  # the test's, which may do everything
         self.keys = keys
         self.terminal = terminal
         self.is_stopping = False
@@ -461,9 +479,19 @@ class Parts:
 
 
 @pytest.fixture
-async def parts(redis: Redis, keys: Keys, terminal: FakeTerminal) -> AsyncIterator[Parts]:
+async def as_worker(server: AclServer) -> AsyncIterator[Redis]:
+    """A connection that may do what a worker may."""
+    client = connect(as_user(server.url, WORKER), client_name="worker")
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def parts(
+    redis: Redis, as_worker: Redis, keys: Keys, terminal: FakeTerminal
+) -> AsyncIterator[Parts]:
     """Parts that hold the lease."""
-    built = Parts(redis, keys, terminal)
+    built = Parts(as_worker, keys, terminal, onlooker=redis)
     await built.lease.acquire(lambda: False)
     yield built
     await built.manager.shutdown()
@@ -477,7 +505,7 @@ async def unconnected_parts(terminal: FakeTerminal) -> Parts:
 
 
 @pytest.fixture
-def own_server() -> Iterator[StoreServer]:
+def own_server() -> Iterator[AclServer]:
     """A server that a test may kill."""
     try:
         with running_server() as started:
@@ -490,11 +518,11 @@ def own_server() -> Iterator[StoreServer]:
 
 @pytest.fixture
 async def own_parts(
-    own_server: StoreServer, keys: Keys, terminal: FakeTerminal
+    own_server: AclServer, onlooker: Redis, keys: Keys, terminal: FakeTerminal
 ) -> AsyncIterator[Parts]:
     """Parts on a server of their own, with a lease that is over after a second."""
-    client = connect(own_server.url, client_name="own")
-    built = Parts(client, keys, terminal, lease_ttl=1.0)
+    client = connect(as_user(own_server.url, WORKER), client_name="own")
+    built = Parts(client, keys, terminal, lease_ttl=1.0, onlooker=onlooker)
     await built.lease.acquire(lambda: False)
     yield built
     await built.manager.shutdown()
@@ -502,9 +530,9 @@ async def own_parts(
 
 
 @pytest.fixture
-async def onlooker(own_server: StoreServer) -> AsyncIterator[Redis]:
+async def onlooker(own_server: AclServer) -> AsyncIterator[Redis]:
     """Another client of the server that a test may kill."""
-    client = connect(own_server.url, client_name="onlooker")
+    client = connect(as_user(own_server.url, TESTER), client_name="onlooker")
     yield client
     await client.aclose()
 

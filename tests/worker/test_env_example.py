@@ -47,6 +47,8 @@ def as_text(default: Any) -> str:
     match default:
         case SecretStr():
             return default.get_secret_value()
+        case bool():
+            return str(default).lower()
         case float():
             return f"{default:g}"
         case _:

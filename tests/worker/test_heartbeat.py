@@ -10,8 +10,8 @@ import anyio
 import msgspec
 import pytest
 from redis.asyncio import Redis
+from tests.servers import AclServer
 
-from mt5relay_gateway.cli.store import StoreServer
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import Outcome
 from mt5relay_shared.health import (
@@ -36,6 +36,7 @@ from mt5relay_worker.terminal.protocol import Visit
 if TYPE_CHECKING:
     from tests.worker.conftest import Counter, FakeTerminal, Gate, Parts, Until
 
+TERMINAL_PATH = r"C:\MT5\main\terminal64.exe"
 INTERVAL = 20.0  # long: a beat within a test is one that something caused
 
 
@@ -65,6 +66,8 @@ def sources_of(parts: Parts, last_probe: LastProbe) -> HealthSources:
         probe=last_probe,
         clock=parts.clock,
         started_ms=parts.clock.now_ms(),
+        binding="metatrader5",
+        terminal_path=TERMINAL_PATH,
     )
 
 
@@ -120,6 +123,7 @@ async def test_the_hash_names_worker_fence_state_and_counters(
     assert (health.logins, health.visits, health.requests_total) == (1, 1, 1)
     assert (health.pool_size, health.pool_limit) == (1, 20)
     assert (health.terminal_build, health.package_version) == (5200, "5.0.6231")
+    assert (health.binding, health.terminal_path) == ("metatrader5", TERMINAL_PATH)
     assert health.last_success_at_ms is not None
 
 
@@ -149,6 +153,7 @@ async def test_how_long_requests_took_is_told_part_by_part(
 async def test_the_queue_is_told_with_its_oldest_request(
     parts: Parts, sources: HealthSources
 ) -> None:
+    sources.costs.observe_switch(AccountId(1, "Broker"), 500.0)
     for login in (1, 2, 2):
         await parts.ask(AccountId(login, "Broker"))
     await anyio.sleep(0.01)
@@ -156,6 +161,17 @@ async def test_the_queue_is_told_with_its_oldest_request(
     assert (health.queue_depth, health.waiting_accounts) == (3, 2)
     assert health.oldest_request_age_ms > 0
     assert health.estimated_wait_ms > 0
+
+
+async def test_nobody_is_refused_by_the_guesses_of_a_worker_that_has_just_taken_over(
+    parts: Parts, sources: HealthSources
+) -> None:
+    """`submit` refuses by what is published here, and the line left by the last worker is long."""
+    for login in range(1, 50):
+        await parts.ask(AccountId(login, "Broker"))
+    turns = current_turns(sources)
+    assert (await compose_health(sources, turns)).estimated_wait_ms == 0
+    assert max(turn.by_ms for turn in turns.values()) <= sources.clock.now_ms()
 
 
 async def test_logins_saved_are_those_that_strict_fifo_would_have_made(
@@ -332,7 +348,7 @@ async def test_a_broken_connection_loses_no_event(
 
 
 async def test_a_beat_that_fails_is_a_sign_of_life_too(
-    own_server: StoreServer, own_parts: Parts, counter: Counter
+    own_server: AclServer, own_parts: Parts, counter: Counter
 ) -> None:
     heartbeat = Heartbeat(
         sources_of(own_parts, LastProbe()), own_parts.events, interval=0.05, on_attempt=counter
@@ -344,7 +360,7 @@ async def test_a_beat_that_fails_is_a_sign_of_life_too(
 
 
 async def test_a_lease_that_could_not_be_renewed_in_time_is_given_up(
-    own_server: StoreServer, own_parts: Parts
+    own_server: AclServer, own_parts: Parts
 ) -> None:
     heartbeat = Heartbeat(sources_of(own_parts, LastProbe()), own_parts.events, interval=0.05)
     own_server.kill()

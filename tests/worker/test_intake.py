@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from redis.asyncio import Redis
+from tests.servers import WORKER, AclServer, as_user
 
-from mt5relay_gateway.cli.store import StoreServer
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.redis_client import connect
 from mt5relay_worker.intake import Intake
@@ -58,22 +58,23 @@ def make_taking(parts: Parts, blocking: Redis, on_arrival: Callable[[], None]) -
         obey,
         is_stopping=lambda: parts.is_stopping,
         on_arrival=on_arrival,
+        block_ms=2_000,  # longer than a busy machine makes a test wait
     )
     return Taking(intake, parts, obeyed)
 
 
 @pytest.fixture
-async def taking(parts: Parts, server: StoreServer, counter: Counter) -> AsyncIterator[Taking]:
-    blocking = connect(server.url, client_name="intake")
+async def taking(parts: Parts, server: AclServer, counter: Counter) -> AsyncIterator[Taking]:
+    blocking = connect(as_user(server.url, WORKER), client_name="intake")
     yield make_taking(parts, blocking, counter)
     await blocking.aclose()
 
 
 @pytest.fixture
 async def own_taking(
-    own_parts: Parts, own_server: StoreServer, counter: Counter
+    own_parts: Parts, own_server: AclServer, counter: Counter
 ) -> AsyncIterator[Taking]:
-    blocking = connect(own_server.url, client_name="intake")
+    blocking = connect(as_user(own_server.url, WORKER), client_name="intake")
     yield make_taking(own_parts, blocking, counter)
     await blocking.aclose()
 

@@ -15,8 +15,8 @@ import anyio.lowlevel
 import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
+from tests.servers import WORKER, AclServer, as_user
 
-from mt5relay_gateway.cli.store import StoreServer
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.redis_client import connect
@@ -58,7 +58,7 @@ class Kept:
         return f"keeper-of-{self.keys.terminal}"
 
     def connect(self) -> Redis:
-        return connect(self.url, client_name=self.client_name)
+        return connect(as_user(self.url, WORKER), client_name=self.client_name)
 
     def keeper(self, stall_limit: float = NEVER) -> LeaseKeeper:
         return LeaseKeeper(
@@ -86,11 +86,11 @@ class Kept:
 
 
 @pytest.fixture
-async def kept(server: StoreServer, redis: Redis, keys: Keys) -> Kept:
+async def kept(server: AclServer, redis: Redis, keys: Keys) -> Kept:
     return await held_on(server, redis, keys)
 
 
-async def held_on(server: StoreServer, redis: Redis, keys: Keys, ttl: float = TTL) -> Kept:
+async def held_on(server: AclServer, redis: Redis, keys: Keys, ttl: float = TTL) -> Kept:
     lease = Lease(redis, keys, ServerClock(), worker_id="worker", ttl=ttl)
     await lease.acquire(lambda: False)
     return Kept(server.url, keys, redis, lease)
@@ -145,7 +145,7 @@ async def test_it_speaks_for_the_lease_alone(kept: Kept) -> None:
 
 
 async def test_a_lease_that_heartbeats_prolong_is_left_to_them(
-    server: StoreServer, redis: Redis, keys: Keys
+    server: AclServer, redis: Redis, keys: Keys
 ) -> None:
     kept = await held_on(server, redis, keys, ttl=6.0)
     async with kept.keeping():
@@ -156,7 +156,7 @@ async def test_a_lease_that_heartbeats_prolong_is_left_to_them(
 
 
 async def test_a_connection_that_broke_is_made_anew(
-    own_server: StoreServer, onlooker: Redis, keys: Keys, until: Until
+    own_server: AclServer, onlooker: Redis, keys: Keys, until: Until
 ) -> None:
     kept = await held_on(own_server, onlooker, keys)
     client: Any = onlooker  # redis-py types this command incompletely
@@ -198,7 +198,7 @@ async def test_nothing_is_prolonged_once_it_has_stopped(kept: Kept, until: Until
 
 
 async def test_it_stops_at_once_while_redis_hangs(
-    own_server: StoreServer, onlooker: Redis, keys: Keys, until: Until
+    own_server: AclServer, onlooker: Redis, keys: Keys, until: Until
 ) -> None:
     kept = await held_on(own_server, onlooker, keys)
     client: Any = onlooker  # redis-py types this command incompletely

@@ -111,3 +111,24 @@ def test_its_repr_tells_how_many_are_locked_out() -> None:
     locked = lockout()
     locked.refused(A, "f", 0)
     assert repr(locked) == "<Lockout 1 accounts, 1 refused in a row>"
+
+
+def test_a_barred_credential_is_refused_until_another_is_enrolled_or_it_is_unlocked() -> None:
+    lockout = Lockout(LockoutPolicy())
+    lockout.bar(A, "its fingerprint", "it could trade")
+    assert lockout.why_barred(A, "its fingerprint") == "it could trade"
+    assert lockout.why_barred(A, "another fingerprint") is None
+    assert lockout.unlock(A)
+    assert lockout.why_barred(A, "its fingerprint") is None
+
+
+def test_a_credential_that_was_sealed_anew_gets_no_clean_slate() -> None:
+    lockout = Lockout(LockoutPolicy(first_cooldown=60))
+    lockout.refused(A, "old", now=0)
+    lockout.bar(B, "old", "it could trade")
+    lockout.resealed(A, "old", "new")
+    lockout.resealed(B, "old", "new")
+    assert lockout.remaining(A, "new", now=0) == 60
+    assert lockout.why_barred(B, "new") == "it could trade"
+    lockout.resealed(A, "unknown", "other")
+    assert lockout.remaining(A, "other", now=0) == 0

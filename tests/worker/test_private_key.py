@@ -10,7 +10,7 @@ import pytest
 
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.sealing import generate_private_key, load_private_key, public_part
-from mt5relay_worker.credentials import read_private_key, write_private_key
+from mt5relay_worker.credentials import read_private_keys, write_private_key
 from mt5relay_worker.settings import WorkerSettings
 
 only_on_posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no file modes")
@@ -26,13 +26,13 @@ def _empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_a_written_key_is_the_one_that_is_read(tmp_path: Path) -> None:
     written = write_private_key(tmp_path / "mt5relay.key")
-    assert public_part(read_private_key(WorkerSettings().terminal_options)) == written
+    assert read_private_keys(WorkerSettings().terminal_options).current == written
 
 
 def test_the_file_may_lie_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     written = write_private_key(tmp_path / "other.key")
     monkeypatch.setenv("MT5_PRIVATE_KEY_FILE", str(tmp_path / "other.key"))
-    assert public_part(read_private_key(WorkerSettings().terminal_options)) == written
+    assert read_private_keys(WorkerSettings().terminal_options).current == written
 
 
 def test_a_key_in_the_environment_is_taken_before_the_file(
@@ -41,20 +41,20 @@ def test_a_key_in_the_environment_is_taken_before_the_file(
     write_private_key(tmp_path / "mt5relay.key")
     pem = generate_private_key()
     monkeypatch.setenv("MT5_PRIVATE_KEY", pem.decode())
-    found = read_private_key(WorkerSettings().terminal_options)
-    assert public_part(found) == public_part(load_private_key(pem))
+    found = read_private_keys(WorkerSettings().terminal_options)
+    assert found.current == public_part(load_private_key(pem))
 
 
 def test_a_key_that_is_none_is_refused_unquoted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MT5_PRIVATE_KEY", "Planted-Secret")
     with pytest.raises(MT5ValidationError, match=r"^private key: .*keygen") as refused:
-        read_private_key(WorkerSettings().terminal_options)
+        read_private_keys(WorkerSettings().terminal_options)
     assert "Planted" not in str(refused.value)
 
 
 def test_without_a_key_the_remedy_is_named() -> None:
     with pytest.raises(MT5ValidationError, match=r"^private key: no file mt5relay\.key; .*keygen"):
-        read_private_key(WorkerSettings().terminal_options)
+        read_private_keys(WorkerSettings().terminal_options)
 
 
 @only_on_posix
@@ -69,7 +69,7 @@ def test_a_key_that_others_may_touch_is_not_used(tmp_path: Path, mode: int) -> N
     write_private_key(tmp_path / "mt5relay.key")
     (tmp_path / "mt5relay.key").chmod(mode)
     with pytest.raises(MT5ValidationError, match=r"^private key: others may read .*chmod 600"):
-        read_private_key(WorkerSettings().terminal_options)
+        read_private_keys(WorkerSettings().terminal_options)
 
 
 def test_an_old_key_is_never_overwritten(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from redis.asyncio import Redis
+from tests.servers import WORKER, AclServer, as_user
 
-from mt5relay_gateway.cli.store import StoreServer
 from mt5relay_shared.envelopes import decode_sealing_key
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.sealing import load_private_key, public_part
@@ -61,7 +61,7 @@ def test_keygen_writes_a_private_key_and_prints_its_fingerprint_alone(tmp_path: 
     assert "PRIVATE" not in done.stdout + done.stderr
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows files inherit the folder's permissions")
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no file modes")
 def test_only_the_owner_may_read_the_private_key(tmp_path: Path) -> None:
     run(tmp_path, "keygen")
     assert (tmp_path / "mt5relay.key").stat().st_mode & 0o777 == 0o600
@@ -117,13 +117,13 @@ Worker = subprocess.Popen[bytes]
 
 
 @pytest.fixture
-def start(tmp_path: Path, server: StoreServer, keys: Keys) -> Iterator[Callable[[], Worker]]:
+def start(tmp_path: Path, server: AclServer, keys: Keys) -> Iterator[Callable[[], Worker]]:
     """Start a worker on the simulator; it logs to `worker.log`."""
     write_private_key(tmp_path / "worker.key")
     (tmp_path / "book.json").write_text('{"servers": [], "accounts": []}')
     settings = environment(
         tmp_path,
-        REDIS_URL=server.url,
+        REDIS_URL=as_user(server.url, WORKER),
         MT5_TERMINAL_ID=keys.terminal,
         MT5_TERMINAL="simulated",
         MT5_SIMULATOR_BOOK=str(tmp_path / "book.json"),

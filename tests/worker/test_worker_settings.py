@@ -51,7 +51,7 @@ def test_every_number_has_two_bounds() -> None:
     numbers = {
         variable
         for variable, name in VARIABLES.items()
-        if isinstance(WorkerSettings.model_fields[name].default, int | float)
+        if type(WorkerSettings.model_fields[name].default) in (int, float)
     }
     assert numbers == set(LOWEST) == set(HIGHEST)
 

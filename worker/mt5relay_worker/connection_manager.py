@@ -18,7 +18,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import anyio
 import msgspec
@@ -43,13 +43,18 @@ from mt5relay_worker.terminal.protocol import (
     Answer,
     Command,
     Detach,
+    Enrolled,
     Failed,
     Forget,
+    Hello,
     Initialize,
     Initialized,
     Probe,
     Probed,
     Read,
+    ReadKeys,
+    Reseal,
+    Resealed,
     Visit,
     Visited,
 )
@@ -74,6 +79,12 @@ def is_one_servers(error: MT5Error) -> bool:
 def is_terminals(error: MT5Error) -> bool:
     """Whether the terminal itself failed, so that attaching anew may help."""
     return error.code in TERMINAL_FAILURES and not is_one_servers(error)
+
+
+class CredentialRefusedError(MT5StateError):
+    """It is the credential's own fault, whatever the terminal does: it must be enrolled anew."""
+
+    why: Literal["replayed", "trading_rights"]
 
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -130,6 +141,64 @@ class ProbeReport:
     account: AccountId | None
 
 
+class CredentialTurns:
+    """Turns on the terminal process that concern sealed credentials; no account is logged in to.
+
+    Each does nothing while no terminal process runs: a new one reads the keys anyway.
+    """
+
+    def __init__(
+        self,
+        turn: anyio.Lock,
+        terminal: Terminal,
+        command: Callable[[Command], Awaitable[Answer]],
+        introduced: Callable[[Hello], Awaitable[None]],
+    ) -> None:
+        self.key_ids: list[str] = []  # of the keys that are held, the current one first
+        self._turn = turn
+        self._terminal = terminal
+        self._command = command
+        self._introduced = introduced
+
+    async def read_keys(self) -> list[str] | None:
+        """Have the private keys read anew and the current one published; returns the ids of all.
+
+        Raises:
+            MT5Error: they can't be read; those read before are used on.
+        """
+        async with self._turn:
+            hello = await self._ask(ReadKeys())
+            if not isinstance(hello, Hello):
+                return None
+            await self._introduced(hello)
+            return hello.key_ids
+
+    async def reseal(self, credential: Credential) -> bytes | None:
+        """Have a credential sealed anew for the current key.
+
+        Raises:
+            MT5Error: it does not open.
+        """
+        account = credential.account
+        async with self._turn:
+            answer = await self._ask(Reseal(account.login, account.server, credential.envelope))
+        return answer.envelope if isinstance(answer, Resealed) else None
+
+    async def only_these_are_enrolled(self, accounts: Iterable[AccountId]) -> bool:
+        """Have the credentials of all others forgotten, and refused if they come back; False where
+        that was not done.
+
+        Raises:
+            MT5Error: the terminal process did not answer.
+        """
+        pairs = [(account.login, account.server) for account in accounts]
+        async with self._turn:
+            return await self._ask(Enrolled(pairs)) is not None
+
+    async def _ask(self, command: Command) -> Answer | None:
+        return await self._command(command) if self._terminal.is_running else None
+
+
 class MT5ConnectionManager:
     """Initializes once, keeps the pool of logical sessions, retries what may pass, tells the state.
 
@@ -162,6 +231,12 @@ class MT5ConnectionManager:
         self._last_error: MT5Error | None = None
         self._last_failure_at: float | None = None
         self._attached = Initialized(None, None)
+        self.credentials = CredentialTurns(
+            self._turn,
+            terminal,
+            lambda command: self._command(command, limits.probe),
+            self._introduced,
+        )
         self._retries = self._reconnects = self._logins = self._identity_mismatches = 0
 
     async def __aenter__(self) -> Self:
@@ -311,8 +386,14 @@ class MT5ConnectionManager:
     async def _start_process(self) -> None:
         self._lost()
         hello = await self._terminal.start()
+        for warning in hello.warnings:
+            log.warning("credential.warning", message=warning)
+        await self._introduced(hello)
+
+    async def _introduced(self, hello: Hello) -> None:
+        self.credentials.key_ids = list(hello.key_ids)
         if self._on_start is not None:
-            await self._on_start(SealingKey(hello.key_id, hello.public_key))
+            await self._on_start(SealingKey(hello.key_id, hello.public_key, hello.envelope_version))
 
     async def _detach(self) -> None:
         if self._is_ready:
@@ -416,6 +497,8 @@ class MT5ConnectionManager:
             raise error
         if isinstance(answer, Failed):
             self._identity_mismatches += answer.identity_mismatch
+            if answer.about_credential is not None:
+                raise _credential_refused(answer.message, answer.about_credential)
             raise error_for(answer.code, answer.message, mt5_error=answer.mt5)
         if expected is not None and not isinstance(answer, expected):
             self._lost()
@@ -522,6 +605,14 @@ class MT5ConnectionManager:
 
     def __repr__(self) -> str:
         return f"<MT5ConnectionManager {self._status!r} {self._pool!r}>"
+
+
+def _credential_refused(
+    message: str, why: Literal["replayed", "trading_rights"]
+) -> CredentialRefusedError:
+    error = CredentialRefusedError(message)
+    error.why = why
+    return error
 
 
 def _log_at_once(call: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import msgspec
 
+from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.logs import get_logger
 from mt5relay_shared.operator import Event
 from mt5relay_worker.breaker import BreakerChange
@@ -67,6 +68,15 @@ class EventLog:
                 message=message,
             )
         )
+
+    def credential_refused(self, account: AccountId, why: str) -> None:
+        """`why` is `replayed` or `trading_rights`."""
+        now_ms = self._clock.now_ms()
+        self._add(Event(now_ms, "credential", target="refused", detail=str(account), cause=why))
+
+    def credentials_resealed(self, count: int, key_id: str) -> None:
+        now_ms, cause = self._clock.now_ms(), f"for key {key_id}"
+        self._add(Event(now_ms, "credential", target="resealed", detail=str(count), cause=cause))
 
     def _add(self, event: Event) -> None:
         fields = msgspec.to_builtins(event)

@@ -14,6 +14,7 @@ from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.health import BreakerState, ConnectionState, Health, Status, encode_health
 from mt5relay_shared.logs import get_logger
 from mt5relay_shared.operator import Turn
+from mt5relay_shared.wire_versions import READS, spelled
 from mt5relay_worker.backlog import Backlog
 from mt5relay_worker.breaker import CircuitBreaker
 from mt5relay_worker.connection_manager import MT5ConnectionManager, ProbeReport
@@ -64,12 +65,21 @@ class HealthSources:
     probe: LastProbe
     clock: ServerClock
     started_ms: int
+    binding: str | None = None
+    terminal_path: str | None = None
 
 
 def current_turns(known: HealthSources) -> dict[AccountId, Turn]:
-    """Who waits now, and until when."""
+    """Who waits now, and until when.
+
+    While no switch was made here yet all would be guessed, and nobody is refused by a guess: a
+    worker that takes over says that everybody's turn is now.
+    """
     current, now_ms = known.status.current_account, known.clock.now_ms()
-    return turns(known.backlog, current, known.costs, now_ms, known.governor)
+    found = turns(known.backlog, current, known.costs, now_ms, known.governor)
+    if known.costs.is_learned:
+        return found
+    return {account: msgspec.structs.replace(turn, by_ms=now_ms) for account, turn in found.items()}
 
 
 async def compose_health(known: HealthSources, waiting: dict[AccountId, Turn]) -> Health:
@@ -109,6 +119,8 @@ async def compose_health(known: HealthSources, waiting: dict[AccountId, Turn]) -
         started_at_ms=known.started_ms,
         heartbeat_at_ms=now_ms,
         version=__version__,
+        binding=known.binding,
+        terminal_path=known.terminal_path,
         terminal_build=metrics.terminal_build,
         package_version=metrics.package_version,
         queue_depth=len(known.backlog),
@@ -125,6 +137,7 @@ async def compose_health(known: HealthSources, waiting: dict[AccountId, Turn]) -
         logins_last_hour=hourly.total(),
         busiest_account=None if busiest is None else str(busiest),
         busiest_account_logins=0 if busiest is None else hourly[busiest],
+        wire_versions=spelled(READS),
         visits=known.visits.tally.visits,
         requests_total=known.replies.tally.requests,
         errors_total=known.replies.tally.errors,

@@ -33,6 +33,7 @@ class Lockout:
     def __init__(self, policy: LockoutPolicy) -> None:
         self._policy = policy
         self._refusals: dict[AccountId, _Refusal] = {}
+        self._barred: dict[AccountId, tuple[str, str]] = {}
         self._in_a_row: set[AccountId] = set()
 
     def remaining(self, account: AccountId, fingerprint: str, now: float) -> float:
@@ -52,6 +53,23 @@ class Lockout:
         self._in_a_row.add(account)
         return cooldown
 
+    def bar(self, account: AccountId, fingerprint: str, why: str) -> None:
+        """Refuse a credential until another is enrolled, or somebody unlocks the account."""
+        self._barred[account] = (fingerprint, why)
+
+    def why_barred(self, account: AccountId, fingerprint: str) -> str | None:
+        """Why a login with this credential must not be tried; None where it may."""
+        known, why = self._barred.get(account, ("", ""))
+        return why if known == fingerprint else None
+
+    def resealed(self, account: AccountId, before: str, fingerprint: str) -> None:
+        """The same credential has another fingerprint now: that gives nobody a clean slate."""
+        refusal = self._refusals.get(account)
+        if refusal is not None and refusal.fingerprint == before:
+            refusal.fingerprint = fingerprint
+        if why := self.why_barred(account, before):
+            self.bar(account, fingerprint, why)
+
     def accepted(self, account: AccountId) -> None:
         """Somebody got in, so the terminal is able to let people in."""
         self._refusals.pop(account, None)
@@ -59,7 +77,8 @@ class Lockout:
 
     def unlock(self, account: AccountId) -> bool:
         """Let an account be tried again at once; False where it was not locked out."""
-        return self._refusals.pop(account, None) is not None
+        was_barred = self._barred.pop(account, None) is not None
+        return self._refusals.pop(account, None) is not None or was_barred
 
     @property
     def suspects_terminal(self) -> bool:

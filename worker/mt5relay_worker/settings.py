@@ -38,6 +38,10 @@ class WorkerSettings(RelaySettings):
         Path | None,
         _setting("MT5_TERMINAL_PATH", "absolute path of terminal64.exe; required for metatrader5"),
     ] = None
+    terminal_portable: Annotated[
+        bool,
+        _setting("MT5_TERMINAL_PORTABLE", "true for a terminal that runs in portable mode"),
+    ] = False
     journal: Annotated[
         Literal["auto", "off"],
         _setting("MT5_JOURNAL", "auto, or off to leave the terminal's journal unread"),
@@ -50,6 +54,21 @@ class WorkerSettings(RelaySettings):
         SecretStr | None,
         _setting("MT5_PRIVATE_KEY", "the private key itself, as PEM, instead of the file"),
     ] = None
+    seen_file: Annotated[
+        Path | None,
+        _setting(
+            "MT5_SEEN_FILE",
+            "the file that tells old credentials from new ones; without it, beside the private key",
+        ),
+    ] = None
+    old_envelopes: Annotated[
+        Literal["accept", "refuse"],
+        _setting("MT5_OLD_ENVELOPES", "accept, or refuse credentials of version 1"),
+    ] = "accept"
+    investor_only: Annotated[
+        bool,
+        _setting("MT5_INVESTOR_ONLY", "true to refuse accounts that have trading rights"),
+    ] = False
 
     connection_pool_size: Annotated[
         int, _setting("MT5_CONNECTION_POOL_SIZE", "logical sessions, 1 to 1000", ge=1, le=1000)
@@ -239,9 +258,13 @@ class WorkerSettings(RelaySettings):
         return TerminalOptions(
             terminal=self.terminal,
             terminal_path=_text(self.terminal_path),
+            terminal_portable=self.terminal_portable,
             journal=self.journal,
             private_key_file=str(self.private_key_file),
             private_key=None if key is None else key.get_secret_value(),
+            seen_file=str(self.seen_file or f"{self.private_key_file}.{self.terminal_id}.seen"),
+            old_envelopes=self.old_envelopes,
+            investor_only=self.investor_only,
             identity_timeout=self.identity_timeout,
             hydration_timeout=self.hydration_timeout,
             sync_timeout=self.sync_timeout,

@@ -15,6 +15,7 @@ from mt5relay_shared.errors import (
     MT5AuthError,
     MT5CircuitBreakerOpen,
     MT5Error,
+    MT5StateError,
     Outcome,
     error_for,
 )
@@ -22,7 +23,12 @@ from mt5relay_shared.logs import get_logger
 from mt5relay_shared.operations import SNAPSHOT_OPERATIONS, Operation
 from mt5relay_worker.backlog import Backlog, Waiting
 from mt5relay_worker.breaker import CircuitBreaker
-from mt5relay_worker.connection_manager import Credential, MT5ConnectionManager, is_one_servers
+from mt5relay_worker.connection_manager import (
+    Credential,
+    CredentialRefusedError,
+    MT5ConnectionManager,
+    is_one_servers,
+)
 from mt5relay_worker.costs import Costs
 from mt5relay_worker.delivery import Delivery, Finished, error_of
 from mt5relay_worker.fallback import Fallback
@@ -79,6 +85,7 @@ class Visits:
         delivery: Delivery,
         clock: ServerClock,
         is_stopping: Callable[[], bool],
+        on_refused_credential: Callable[[AccountId, str], None] = lambda _account, _why: None,
     ) -> None:
         self.tally = VisitTally()
         self._backlog = backlog
@@ -94,8 +101,10 @@ class Visits:
         self._delivery = delivery
         self._clock = clock
         self._is_stopping = is_stopping
+        self._on_refused_credential = on_refused_credential
         self._wake = anyio.Event()
         self._tried_before: set[str] = set()
+        self._refused_credentials: dict[AccountId, str] = {}
         self._server_pauses = ServerPauses()
 
     def wake(self) -> None:
@@ -106,6 +115,7 @@ class Visits:
         """Visit until the worker stops."""
         async with self._delivery.under_way():
             await self._keep_visiting()
+        await self._replies.finish_visit([])  # nothing is on the terminal: to stop is no crash
 
     async def _keep_visiting(self) -> None:
         while not self._is_stopping():
@@ -231,6 +241,8 @@ class Visits:
     def _obstacle_to(self, credential: Credential) -> MT5Error | None:
         """Why a login would better not be tried now."""
         account, now = credential.account, self._now()
+        if why := self._lockout.why_barred(account, credential.fingerprint):
+            return MT5StateError(why)
         cooldown = self._lockout.remaining(account, credential.fingerprint, now)
         if cooldown > 0:
             return _locked_out(cooldown, account)
@@ -245,6 +257,8 @@ class Visits:
             visited = await self._manager.login(credential, reads, limit)
         except MT5AuthError as refusal:
             return await self._refused(credential, refusal)
+        except CredentialRefusedError as refusal:
+            return self._barred(credential, refusal)
         except MT5Error as error:
             self._breaker.record(self._outcome_of(credential, error), str(error), self._now())
             if is_one_servers(error):
@@ -276,6 +290,18 @@ class Visits:
             return fault
         self._breaker.record(Outcome.NEUTRAL, str(refusal), self._now())
         refusal.retry_after = cooldown
+        return refusal
+
+    def _barred(self, credential: Credential, refusal: CredentialRefusedError) -> MT5Error:
+        """What could trade is not logged in to again until another credential is enrolled. What was
+        put back costs no login, so it is looked at each time: a person may accept it."""
+        account = credential.account
+        if refusal.why == "trading_rights":
+            self._lockout.bar(account, credential.fingerprint, refusal.message)
+        if self._refused_credentials.get(account) != credential.fingerprint:  # else it was said
+            self._refused_credentials[account] = credential.fingerprint
+            self._on_refused_credential(account, refusal.why)
+        self._breaker.record(Outcome.NEUTRAL, str(refusal), self._now())
         return refusal
 
     async def _lets_in_the_last_good_one(self) -> bool:

@@ -6,7 +6,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,7 @@ from mt5relay_worker.breaker import BreakerPolicy, CircuitBreaker
 from mt5relay_worker.commands import Commands
 from mt5relay_worker.connection_manager import ConnectionLimits, MT5ConnectionManager
 from mt5relay_worker.costs import Costs
+from mt5relay_worker.credential_keeper import CredentialKeeper
 from mt5relay_worker.delivery import Delivery
 from mt5relay_worker.event_log import EventLog
 from mt5relay_worker.expiry import Expiry
@@ -69,6 +70,7 @@ class _Agents:
     visits: Visits
     expiry: Expiry
     health_check: HealthCheck
+    credential_keeper: CredentialKeeper
 
 
 class Worker:
@@ -82,7 +84,8 @@ class Worker:
     write. What still waits stays in the stream for the next worker.
 
     Without a `keeper` there is no thread, and the lease lasts as long as the event loop is prompt:
-    for virtual time.
+    for virtual time. `on_standby` is awaited once, where another worker has the lease: what needs
+    no lease can be prepared then.
     """
 
     def __init__(
@@ -92,8 +95,10 @@ class Worker:
         *,
         connect: Connect = connect,
         keeper: type[LeaseKeeper] | None = None,
+        on_standby: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._settings = settings
+        self._on_standby = on_standby
         self._terminal = terminal
         self._connect = connect
         self._keeper_class = keeper
@@ -123,8 +128,9 @@ class Worker:
                 worker_id=self._worker_id,
                 ttl=self._settings.lease_ttl,
             )
-            takeover = await lease.acquire(self._is_stopping)
+            takeover = await lease.acquire(self._is_stopping, self._on_standby)
             if takeover is None:
+                await self._terminal.stop()
                 return
             await _warn_about_eviction(redis)
             await self._work(redis, blocking, lease, takeover)
@@ -138,8 +144,12 @@ class Worker:
             await client.aclose()
 
     def _make_client(self, name: str) -> Redis:
-        url = self._settings.redis_url.get_secret_value()
-        return self._connect(url, client_name=f"mt5relay-{name}", tag=self._keys.tag)
+        return self._connect(
+            self._settings.redis_url.get_secret_value(),
+            client_name=f"mt5relay-{name}",
+            tag=self._keys.tag,
+            allow_plaintext=self._settings.allow_plaintext_redis,
+        )
 
     async def _work(self, redis: Redis, blocking: Redis, lease: Lease, takeover: Takeover) -> None:
         agents = self._build(redis, blocking, lease)
@@ -163,12 +173,16 @@ class Worker:
 
     async def _serve(self, agents: _Agents) -> None:
         async with anyio.create_task_group() as serving:
-            for agent in (agents.intake, agents.expiry, agents.visits, agents.health_check):
+            for agent in (
+                *(agents.intake, agents.expiry, agents.visits),
+                *(agents.health_check, agents.credential_keeper),
+            ):
                 serving.start_soon(agent.run)
             await self._stop_requested.wait()
             log.info("worker.stopping")
             agents.visits.wake()
             agents.health_check.hurry()
+            agents.credential_keeper.hurry()
             grace = self._settings.shutdown_grace  # what has not ended by then is cancelled
             serving.cancel_scope.deadline = anyio.current_time() + grace
 
@@ -221,6 +235,7 @@ class Worker:
             delivery=Delivery(replies, fallback, costs, shadow, clock),
             clock=clock,
             is_stopping=self._is_stopping,
+            on_refused_credential=events.credential_refused,
         )
         known = HealthSources(
             lease=lease,
@@ -237,6 +252,8 @@ class Worker:
             probe=last_probe,
             clock=clock,
             started_ms=clock.now_ms(),
+            binding=settings.terminal,
+            terminal_path=settings.terminal_options.terminal_path,
         )
         health_check = HealthCheck(
             manager,
@@ -287,6 +304,16 @@ class Worker:
             visits=visits,
             expiry=Expiry(backlog, shadow, replies, fallback, clock, is_stopping=self._is_stopping),
             health_check=health_check,
+            credential_keeper=CredentialKeeper(
+                redis=redis,
+                keys=keys,
+                lease=lease,
+                credentials=manager.credentials,
+                lockout=lockout,
+                events=events,
+                key_file=None if settings.private_key else settings.private_key_file,
+                is_stopping=self._is_stopping,
+            ),
         )
 
     def _keeper(self, lease: Lease) -> LeaseKeeper | None:
@@ -325,10 +352,13 @@ class Worker:
 
 
 async def _warn_about_eviction(redis: Any) -> None:  # noqa: ANN401 - redis-py half types this
-    """A server that evicts keys under pressure loses requests and replies without a word."""
+    """A server that evicts keys under pressure loses requests and replies without a word.
+
+    `INFO` tells the policy to a user who may not read the configuration.
+    """
     try:
-        policy = (await redis.config_get("maxmemory-policy")).get("maxmemory-policy")
-    except RedisError:  # managed servers forbid the question
+        policy = (await redis.info("memory")).get("maxmemory_policy")
+    except RedisError:  # refused: `mt5relay doctor` looks at it too
         return
     if policy not in (None, "noeviction"):
         log.warning("redis.may_evict", policy=policy, remedy="set maxmemory-policy noeviction")

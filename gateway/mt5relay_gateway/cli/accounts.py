@@ -129,15 +129,15 @@ def _check_trust(terminal: str, key: SealingKey, pinned: list[str], *, asks: boo
     else:
         raise MT5ValidationError(
             f"sealing key: the one published for terminal {terminal} is {key.key_id}, but nothing"
-            " says that it is the worker's; compare it with what `mt5relay-worker keygen` printed,"
-            " then give --key-id or set MT5_SEALING_KEY_ID"
+            " says that it is the worker's; compare it with what `mt5relay-worker keys` prints"
+            f" where it runs, then give --key-id {key.key_id} or set MT5_SEALING_KEY_ID"
         )
 
 
 def _confirm(terminal: str, key: SealingKey) -> None:
     print(f"The sealing key published for terminal {terminal} is {key.key_id}.")
     try:
-        answer = input("Is that what `mt5relay-worker keygen` printed? [y/N] ")
+        answer = input("Is that what `mt5relay-worker keygen` or `keys` printed? [y/N] ")
     except EOFError:
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import msgspec
-
 from mt5relay_gateway.batch import CommandBatch
 from mt5relay_gateway.operating.connection import server_time_ms
 from mt5relay_shared.accounts import AccountId, check_password
-from mt5relay_shared.envelopes import Envelope, SealingKey, decode_sealing_key
+from mt5relay_shared.envelopes import Envelope, SealingKey, decode_sealing_key, read_envelope
 from mt5relay_shared.errors import MT5StateError, MT5ValidationError
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.sealing import seal
@@ -56,15 +54,25 @@ class Enrolment:
         return key
 
     async def add(self, account: AccountId, password: Secret, key: SealingKey) -> None:
-        """Seal and store, instead of what was stored before."""
-        envelope = seal(password, account, key, await server_time_ms(self._redis))
+        """Seal and store, instead of what was stored before.
+
+        Raises:
+            MT5StateError: another key is published by now; nothing was sealed.
+        """
+        published = await self.published_key()
+        if published.key_id != key.key_id:
+            raise MT5StateError(
+                f"sealing key: terminal {self._keys.terminal} changed it meanwhile, from"
+                f" {key.key_id} to {published.key_id}; nothing was sealed there, so do it again"
+            )
+        envelope = seal(password, account, published, await server_time_ms(self._redis))
         await self._redis.call("HSET", self._keys.accounts, str(account), envelope)
 
     async def all(self) -> list[Enrolled]:
         found = await self._redis.call("HGETALL", self._keys.accounts)
         return sorted(
             (
-                Enrolled(name.decode(errors="replace"), _envelope(body))
+                Enrolled(name.decode(errors="replace"), read_envelope(body))
                 for name, body in found.items()
             ),
             key=lambda enrolled: enrolled.account,
@@ -87,13 +95,6 @@ def check_credentials(account: AccountId, password: Secret) -> None:
         raise MT5ValidationError(f"{account}: {error}") from None
 
 
-def _envelope(body: bytes) -> Envelope | None:
-    try:
-        return msgspec.json.decode(body, type=Envelope)
-    except msgspec.DecodeError:
-        return None
-
-
 def check_pin(terminal: str, key: SealingKey, pinned: Collection[str]) -> None:
     """Refuse a key that is not pinned: somebody may wish to read passwords.
 
@@ -103,8 +104,9 @@ def check_pin(terminal: str, key: SealingKey, pinned: Collection[str]) -> None:
     if key.key_id not in pinned:
         raise MT5ValidationError(
             f"sealing key: the one published for terminal {terminal} is {key.key_id}, pinned is"
-            f" {', '.join(pinned)}; nothing was sealed. Once you have compared it with what that"
-            " worker's `keygen` printed, pin it too: several ids are separated by commas"
+            f" {', '.join(pinned)}; nothing was sealed. Compare it with what `mt5relay-worker keys`"
+            " prints where that worker runs; if it is there, pin it too, with commas between:"
+            f" MT5_SEALING_KEY_ID={','.join([*pinned, key.key_id])}"
         )
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from typing import Any, cast
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from redis.asyncio import Redis
@@ -225,3 +226,36 @@ class TestAtATerminal:
             return person.end()
 
         assert await asyncio.to_thread(interrupt) == 130
+
+
+async def test_while_the_key_is_changed_both_are_pinned(
+    program: Any, redis: Redis, keys: Keys, private_key: X25519PrivateKey, published: str
+) -> None:
+    new = load_private_key(generate_private_key())
+    both = f"{published},{public_part(new).key_id}"
+    assert (await program(*ADD, text="secret", MT5_SEALING_KEY_ID=both)).status == 0
+    before = await stored(redis, keys)
+    await redis.set(keys.sealing_key, msgspec.json.encode(public_part(new)))
+    assert (await program(*ADD, text="secret", MT5_SEALING_KEY_ID=both)).status == 0
+    after = await stored(redis, keys)
+    assert before is not None
+    assert after is not None
+    assert open_envelope(before, ACCOUNT, private_key).reveal() == "secret"
+    assert open_envelope(after, ACCOUNT, new).reveal() == "secret"
+
+
+async def test_a_refused_pin_names_what_to_pin(program: Any, published: str) -> None:
+    ended = await program(*ADD, "--key-id", "0" * 32, text="secret")
+    assert f"MT5_SEALING_KEY_ID={'0' * 32},{published}" in ended.err
+    assert "mt5relay-worker keys" in ended.err
+
+
+async def test_a_password_is_sealed_in_the_version_that_the_worker_opens(
+    program: Any, redis: Redis, keys: Keys, private_key: X25519PrivateKey, published: str
+) -> None:
+    """The key that is published here is that of a worker from before version 2."""
+    await program(*ADD, "--key-id", published, text="secret")
+    assert b'"v":1' in (await stored(redis, keys) or b"")
+    await redis.set(keys.sealing_key, msgspec.json.encode(public_part(private_key)))
+    await program(*ADD, "--key-id", published, text="secret")
+    assert b'"v":2' in (await stored(redis, keys) or b"")

@@ -17,6 +17,7 @@ from mt5relay_shared.envelopes import envelope_fingerprint
 from mt5relay_shared.records import AccountInfo
 from mt5relay_shared.sealing import public_part, seal
 from mt5relay_shared.secret import Secret
+from mt5relay_worker.key_ring import KeyRing
 from mt5relay_worker.terminal.host import TerminalHost, read_frames, serve
 from mt5relay_worker.terminal.metatrader5 import MetaTrader5Adapter
 from mt5relay_worker.terminal.protocol import (
@@ -53,7 +54,7 @@ HELLO = Hello("key", "public")
 
 @pytest.fixture
 def vault() -> Vault:
-    return Vault(KEY)
+    return Vault(KeyRing([KEY]))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from mt5relay_shared.envelopes import SealingKey, envelope_fingerprint
 from mt5relay_shared.sealing import public_part, seal
 from mt5relay_shared.secret import Secret
 from mt5relay_worker.credentials import write_private_key
+from mt5relay_worker.key_ring import KeyRing
 from mt5relay_worker.settings import WorkerSettings
 from mt5relay_worker.simulator import Book, Faults, SimulatedMetaTrader5, dump_book
 from mt5relay_worker.simulator.book import Account, Position, Server
@@ -75,7 +76,7 @@ def make(
     host = TerminalHost(
         adapter,
         VerifiedSwitch(adapter, SwitchLimits()),
-        Vault(KEY),
+        Vault(KeyRing([KEY])),
         None,
         find_journal=find_journal,
         ticks=TickWatch(adapter, utc=utc),
@@ -224,7 +225,7 @@ def test_a_look_that_fails_costs_no_visit(utc: Utc) -> None:
     adapter = MetaTrader5Adapter(Broken(BOOK, faults=Faults(scale=0)))
     ticks = TickWatch(adapter, utc=utc)
     host = TerminalHost(
-        adapter, VerifiedSwitch(adapter, SwitchLimits()), Vault(KEY), None, ticks=ticks
+        adapter, VerifiedSwitch(adapter, SwitchLimits()), Vault(KeyRing([KEY])), None, ticks=ticks
     )
     host.handle(Initialize(1_000))
     assert visited(host, visit_to(BOB, Read("positions"))).results[0].kind == "empty"

@@ -389,6 +389,13 @@ def test_the_terminal_is_attached_to_by_its_path(
     assert binding.calls == [("initialize", ("/mt5/terminal64.exe",), {"timeout": 60_000})]
 
 
+def test_a_portable_terminal_is_started_as_one(binding: FakeBinding) -> None:
+    adapter = MetaTrader5Adapter(binding, portable=True)
+    adapter.initialize("/mt5/terminal64.exe", 60_000)
+    given = {"timeout": 60_000, "portable": True}
+    assert binding.calls == [("initialize", ("/mt5/terminal64.exe",), given)]
+
+
 def test_a_terminal_that_cannot_be_attached_says_why(
     adapter: MetaTrader5Adapter, binding: FakeBinding
 ) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import pytest
@@ -112,6 +114,53 @@ sys.stdin.buffer.read()
 
 
 # Starting
+
+
+psutil: Any = importlib.import_module("psutil")  # ships no types
+
+
+class Others:
+    """The children that this process has already, so that a test can tell its own from them."""
+
+    def __init__(self) -> None:
+        self._before = set(psutil.Process().children())
+
+    def left(self) -> list[Any]:
+        return [one for one in psutil.Process().children() if one not in self._before]
+
+
+async def test_a_process_that_was_prepared_is_the_one_that_is_used(children: Children) -> None:
+    process = children(frame(HELLO), frame(Done()))
+    others = Others()
+    await process.prepare()
+    await process.prepare()
+    assert not process.is_running
+    (prepared,) = others.left()
+    assert await process.start() == HELLO
+    assert process.pid == prepared.pid
+    assert await process.ask(Detach(), 10) == Done()
+    assert others.left() == [prepared]
+
+
+async def test_a_prepared_process_that_died_is_replaced(children: Children) -> None:
+    process = children(frame(HELLO))
+    others = Others()
+    await process.prepare()
+    (prepared,) = others.left()
+    prepared.kill()
+    await asyncio.to_thread(prepared.wait, 10)
+    await asyncio.sleep(0.1)  # until the event loop has been told
+    assert await process.start() == HELLO
+    assert process.pid != prepared.pid
+
+
+async def test_a_prepared_process_that_is_not_needed_is_ended(children: Children) -> None:
+    process = children(frame(HELLO))
+    others = Others()
+    await process.prepare()
+    (prepared,) = others.left()
+    await process.stop()
+    assert not prepared.is_running()
 
 
 async def test_a_process_that_ends_at_once_did_not_start() -> None:

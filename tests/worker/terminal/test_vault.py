@@ -10,6 +10,7 @@ from mt5relay_shared.envelopes import envelope_fingerprint
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.sealing import public_part, seal
 from mt5relay_shared.secret import Secret
+from mt5relay_worker.key_ring import KeyRing
 from mt5relay_worker.terminal.vault import Vault
 
 ALICE, BOB = AccountId(11, "Broker"), AccountId(12, "Broker")
@@ -22,7 +23,7 @@ def key() -> X25519PrivateKey:
 
 @pytest.fixture
 def vault(key: X25519PrivateKey) -> Vault:
-    return Vault(key)
+    return Vault(KeyRing([key]))
 
 
 def envelope_for(key: X25519PrivateKey, account: AccountId, text: str = "planted") -> bytes:

@@ -60,6 +60,7 @@ def _measure(settings: WorkerSettings, binding: Binding, plan: Plan, pipe_out: B
                 step=settings.call_limit,
             ),
             silence=ticking,
+            portable=settings.terminal_portable,
             find_journal=open_journal if settings.journal == "auto" else no_journal,
         ).run()
 

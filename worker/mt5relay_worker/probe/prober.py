@@ -86,6 +86,7 @@ class Prober:
         tell: Callable[[Event], None],
         *,
         path: str | None = None,
+        portable: bool = False,
         limits: Limits | None = None,
         silence: Silence | None = None,
         find_journal: Callable[[str], Journal | None] = open_journal,
@@ -94,7 +95,7 @@ class Prober:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._meter = MeteredBinding(binding, clock, silence)
-        self._terminal = MetaTrader5Adapter(cast("Binding", self._meter))
+        self._terminal = MetaTrader5Adapter(cast("Binding", self._meter), portable=portable)
         self._plan = plan
         self._tell = tell
         self._path = path

@@ -12,7 +12,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -20,9 +20,9 @@ import msgspec
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import MT5ValidationError
-from mt5relay_shared.sealing import public_part
 from mt5relay_shared.secret import Secret
-from mt5relay_worker.credentials import read_private_key
+from mt5relay_worker.credentials import read_private_keys
+from mt5relay_worker.key_ring import KeyRing
 from mt5relay_worker.simulator import BookError, SimulatedMetaTrader5, load_book
 from mt5relay_worker.terminal.exclusive import TerminalLock
 from mt5relay_worker.terminal.failure import IdentityError, TerminalError
@@ -36,6 +36,7 @@ from mt5relay_worker.terminal.protocol import (
     Command,
     Detach,
     Done,
+    Enrolled,
     Failed,
     Forget,
     Hello,
@@ -44,7 +45,10 @@ from mt5relay_worker.terminal.protocol import (
     Probe,
     Probed,
     Read,
+    ReadKeys,
     ReadResult,
+    Reseal,
+    Resealed,
     Visit,
     Visited,
     command_decoder,
@@ -52,9 +56,10 @@ from mt5relay_worker.terminal.protocol import (
     frame_length,
     options_decoder,
 )
+from mt5relay_worker.terminal.seen_file import SeenFile
 from mt5relay_worker.terminal.switching import SwitchLimits, VerifiedSwitch
 from mt5relay_worker.terminal.tick_watch import TickWatch
-from mt5relay_worker.terminal.vault import Vault
+from mt5relay_worker.terminal.vault import ReplayedCredentialError, Vault
 
 FrameT = TypeVar("FrameT")
 
@@ -64,7 +69,9 @@ VISIT_BUDGET_BYTES = MAX_FRAME_BYTES // 2
 class TerminalHost:
     """Carries out commands, one at a time, on the thread that calls `handle`.
 
-    `find_journal` is given the terminal's data folder whenever the terminal was attached.
+    `find_journal` is given the terminal's data folder whenever the terminal was attached,
+    `read_keys` is asked when the keys are to be read anew. `investor_only` answers nothing of an
+    account that could trade.
     """
 
     def __init__(
@@ -76,6 +83,8 @@ class TerminalHost:
         *,
         find_journal: Callable[[str], Journal | None] = open_journal,
         ticks: TickWatch | None = None,
+        read_keys: Callable[[], KeyRing] | None = None,
+        investor_only: bool = False,
     ) -> None:
         self._terminal = terminal
         self._switch = switch
@@ -83,6 +92,8 @@ class TerminalHost:
         self._path = path
         self._find_journal = find_journal
         self._ticks = ticks or TickWatch(terminal)
+        self._read_keys = read_keys
+        self._investor_only = investor_only
 
     def handle(self, command: Command) -> Answer:
         """Do what is asked; whatever the terminal does wrong becomes a `Failed`."""
@@ -92,6 +103,10 @@ class TerminalHost:
             return Failed(error.code, error.message, error.mt5, identity_mismatch=True)
         except TerminalError as error:
             return Failed(error.code, error.message, error.mt5)
+        except _TradingRightsError as error:
+            return Failed("INVALID_STATE", str(error), about_credential="trading_rights")
+        except ReplayedCredentialError as error:
+            return Failed("INVALID_STATE", error.message, about_credential="replayed")
         except MT5ValidationError as error:
             return Failed("INVALID_STATE", error.message)
 
@@ -104,8 +119,16 @@ class TerminalHost:
             case Probe():
                 return self._probe()
             case Forget():
-                self._vault.forget(AccountId(*account) for account in command.accounts)
+                self._vault.forget(_accounts(command.accounts))
                 return Done()
+            case Enrolled():
+                self._vault.only_these_are_enrolled(_accounts(command.accounts))
+                return Done()
+            case ReadKeys():
+                return self._read_keys_anew()
+            case Reseal():
+                account = AccountId(command.login, command.server)
+                return Resealed(self._vault.reseal(account, command.envelope))
             case Detach():
                 self._switch.forget()
                 self._terminal.shutdown()
@@ -130,12 +153,20 @@ class TerminalHost:
                 "MT5_INIT_FAILED", f"attached to the terminal in {attached_to}, not in {wanted}"
             )
 
+    def _read_keys_anew(self) -> Hello:
+        if self._read_keys is not None:
+            self._vault.ring = self._read_keys()
+        return _hello(self._vault.ring)
+
     def _visit(self, visit: Visit) -> Visited:
         account = AccountId(visit.login, visit.server)
-        password = self._vault.password(account, visit.fingerprint, visit.envelope)
+        was_open = self._vault.opened_as(account)
         try:
+            password = self._vault.password(account, visit.fingerprint, visit.envelope)
+            if was_open is not None and was_open.password is password:
+                self._switch.renew(account, was_open.fingerprint, visit.fingerprint)
             return self._log_in_and_read(account, password, visit)
-        except TerminalError:
+        except (TerminalError, MT5ValidationError, _TradingRightsError):
             self._vault.forget([account])  # it is in no session: nobody would say so later
             raise
 
@@ -145,7 +176,9 @@ class TerminalHost:
         if switched:
             self._switch.switch(account, visit.fingerprint, password, visit.timeout_ms)
         switch_ms = (self._switch.now() - began) * 1000
+        self._require_investor(account)
         results = within_budget(self._make(account, visit.reads, is_seen=not switched))
+        self._require_investor(account)
         self._ticks.look(account, symbols_in(visit.reads))
         return Visited(
             visit.login,
@@ -156,6 +189,16 @@ class TerminalHost:
             results,
             server_utc_offset=self._ticks.offset(visit.server),
         )
+
+    def _require_investor(self, account: AccountId) -> None:
+        """Looked at before the reads and after them: an investor's login never has these rights,
+        a trader's may lack them while the broker has trading disabled."""
+        if self._investor_only and self._terminal.account_info().trade_allowed:
+            self._switch.forget()
+            raise _TradingRightsError(
+                f"{account} is enrolled with a password that can trade, and MT5_INVESTOR_ONLY is"
+                f" set; enrol it with its investor password: `mt5relay accounts add {account}`"
+            )
 
     def _make(
         self, account: AccountId, reads: Iterable[Read], *, is_seen: bool
@@ -180,6 +223,14 @@ class TerminalHost:
             ping_ms=state.ping_ms,
             terminal_build=state.build,
         )
+
+
+class _TradingRightsError(Exception):
+    """An account that may only be looked at could trade."""
+
+
+def _accounts(pairs: Iterable[tuple[int, str]]) -> list[AccountId]:
+    return [AccountId(*pair) for pair in pairs]
 
 
 def symbols_in(reads: Iterable[Read]) -> list[str]:
@@ -254,23 +305,37 @@ def _path(text: str | None) -> Path | None:
 
 
 def make_host(options: TerminalOptions, binding: Binding) -> tuple[TerminalHost, Hello]:
-    key = read_private_key(options)
-    terminal = MetaTrader5Adapter(binding)
+    ring = read_private_keys(options)
+    seen = SeenFile(Path(options.seen_file))
+    seen.open()
+    terminal = MetaTrader5Adapter(binding, portable=options.terminal_portable)
     limits = SwitchLimits(
         identity=options.identity_timeout,
         hydration=options.hydration_timeout,
         sync=options.sync_timeout,
     )
     switch = VerifiedSwitch(terminal, limits)
-    public = public_part(key)
-    find_journal = open_journal if options.journal == "auto" else no_journal
     host = TerminalHost(
-        terminal, switch, Vault(key), options.terminal_path, find_journal=find_journal
+        terminal,
+        switch,
+        Vault(ring, seen, accepts_v1=options.old_envelopes == "accept"),
+        options.terminal_path,
+        find_journal=open_journal if options.journal == "auto" else no_journal,
+        read_keys=lambda: read_private_keys(options),
+        investor_only=options.investor_only,
     )
-    return host, Hello(public.key_id, public.public_key)
+    warnings = [] if seen.trouble is None else [f"old credentials can't be told: {seen.trouble}"]
+    return host, _hello(ring, warnings)
 
 
-def main() -> None:
+def _hello(ring: KeyRing, warnings: Sequence[str] = ()) -> Hello:
+    key = ring.current
+    return Hello(
+        key.key_id, key.public_key, key.envelope_version, ring.key_ids, warnings=list(warnings)
+    )
+
+
+def main(make: Callable[[TerminalOptions], Binding] = make_binding) -> None:
     _leave_interrupts_to_the_worker()
     pipe_in, pipe_out = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # a library that prints must not break the frames
@@ -282,7 +347,7 @@ def main() -> None:
         lock = TerminalLock(path) if path else None
         if lock is not None:
             lock.acquire()  # for as long as this process lives
-        host, hello = make_host(options, make_binding(options))
+        host, hello = make_host(options, make(options))
     except (MT5ValidationError, TerminalError, BookError) as error:
         _write(pipe_out, Failed("MT5_INIT_FAILED", str(error)))  # the worker tells everybody
         return

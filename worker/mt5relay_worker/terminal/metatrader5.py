@@ -130,14 +130,20 @@ class Totals:
 class MetaTrader5Adapter:
     """Typed calls on one terminal. Synchronous, and for one thread only, as the package is.
 
-    `is_running` says of a path whether that terminal runs, None where it can't tell.
+    `is_running` says of a path whether that terminal runs, None where it can't tell. A `portable`
+    terminal keeps its data beside the program; where it has to be started, it is started so.
     """
 
     def __init__(
-        self, binding: Binding, *, is_running: Callable[[str], bool | None] = is_running
+        self,
+        binding: Binding,
+        *,
+        is_running: Callable[[str], bool | None] = is_running,
+        portable: bool = False,
     ) -> None:
         self._binding = binding
         self._is_running = is_running
+        self._options = {"portable": True} if portable else {}
 
     def initialize(self, path: str | None, timeout_ms: int) -> None:
         """Attach to the terminal at `path`, or start it.
@@ -149,7 +155,7 @@ class MetaTrader5Adapter:
         """
         located = () if path is None else (path,)
         try:
-            done = self._binding.initialize(*located, timeout=timeout_ms)
+            done = self._binding.initialize(*located, timeout=timeout_ms, **self._options)
         except SystemError as error:  # the package's way to refuse a value out of range
             raise TerminalError(
                 "MT5_INIT_FAILED", f"initialize refused its arguments: {error}"
@@ -181,8 +187,11 @@ class MetaTrader5Adapter:
             )
         except SystemError:
             raise TerminalError("INTERNAL", "login refused its arguments") from None
+        except Exception as error:  # whatever it says may quote the password
+            kind = type(error).__name__
+            raise TerminalError("INTERNAL", f"login to {account} raised {kind}") from None
         if not done:
-            raise self._explain(f"login to {account}")
+            raise _without(password, self._explain(f"login to {account}"))
 
     def identity(self) -> AccountId | None:
         """Who is logged in; None for nobody, or where the terminal does not know yet.
@@ -401,6 +410,14 @@ def timeframe_code(timeframe: str) -> int:
 
 def _records(kind: type[RecordT], rows: Any) -> list[RecordT]:  # noqa: ANN401
     return [_record(kind, row) for row in rows]
+
+
+def _without(password: Secret, error: TerminalError) -> TerminalError:
+    """The same error; whatever the terminal says, it does not quote the password."""
+    if error.mt5 is None or password.reveal() not in error.mt5.text:
+        return error
+    text = error.mt5.text.replace(password.reveal(), "***")
+    return TerminalError(error.code, error.message, Mt5Code(error.mt5.code, text))
 
 
 def _record(kind: type[RecordT], row: Any) -> RecordT:  # noqa: ANN401

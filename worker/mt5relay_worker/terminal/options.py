@@ -13,9 +13,13 @@ class TerminalOptions(msgspec.Struct, frozen=True, kw_only=True, tag="options"):
 
     terminal: Literal["simulated", "metatrader5"]
     terminal_path: str | None
+    terminal_portable: bool  # started with /portable, as it keeps its data beside the program
     journal: Literal["auto", "off"]
     private_key_file: str
     private_key: str | None  # as PEM, instead of the file
+    seen_file: str  # which credentials were seen, so that old ones are refused
+    old_envelopes: Literal["accept", "refuse"]  # of version 1
+    investor_only: bool
     identity_timeout: float
     hydration_timeout: float
     sync_timeout: float

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from mt5relay_shared.envelopes import ENVELOPE_VERSION
 from mt5relay_shared.errors import Mt5Code
 from mt5relay_worker.terminal.options import TerminalOptions
 
@@ -64,14 +65,50 @@ class Detach(msgspec.Struct, frozen=True, tag="detach"):
     """`shutdown()` of the binding; the terminal itself keeps running."""
 
 
-Command = Initialize | Visit | Probe | Forget | Detach
+class ReadKeys(msgspec.Struct, frozen=True, tag="read_keys"):
+    """Read the private keys' file anew; the answer is a `Hello`."""
+
+
+class Reseal(msgspec.Struct, frozen=True, tag="reseal"):
+    """Seal a credential anew, for the current key; the answer is `Resealed`."""
+
+    login: int
+    server: str
+    envelope: bytes
+
+    def __repr__(self) -> str:
+        return f"<Reseal {self.login}@{self.server}>"
+
+
+class Enrolled(msgspec.Struct, frozen=True, tag="enrolled"):
+    """All accounts that have a credential now, as [login, server]: drop what is of others."""
+
+    accounts: list[tuple[int, str]]
+
+
+Command = Initialize | Visit | Probe | Forget | Detach | ReadKeys | Reseal | Enrolled
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
-    """First words of a new process: the public half of its sealing key."""
+    """First words of a new process: the public half of its sealing key, and which keys it holds.
+
+    `warnings` are for the log.
+    """
 
     key_id: str
     public_key: str
+    envelope_version: int = ENVELOPE_VERSION
+    key_ids: list[str] = []
+    warnings: list[str] = []
+
+
+class Resealed(msgspec.Struct, frozen=True, tag="resealed"):
+    """The same credential for the current key."""
+
+    envelope: bytes
+
+    def __repr__(self) -> str:
+        return "<Resealed>"
 
 
 class Initialized(msgspec.Struct, frozen=True, tag="initialized"):
@@ -129,15 +166,19 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """The command as a whole failed; `code` is a wire error code."""
+    """The command as a whole failed; `code` is a wire error code.
+
+    `about_credential` says that it is the credential's own fault, whatever the terminal does.
+    """
 
     code: str
     message: str
     mt5: Mt5Code | None = None
     identity_mismatch: bool = False
+    about_credential: Literal["replayed", "trading_rights"] | None = None
 
 
-Answer = Hello | Initialized | Visited | Probed | Done | Failed
+Answer = Hello | Initialized | Visited | Probed | Resealed | Done | Failed
 
 _encoder = msgspec.msgpack.Encoder()
 command_decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)

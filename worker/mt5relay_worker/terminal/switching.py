@@ -91,6 +91,11 @@ class VerifiedSwitch:
         """Whether the terminal is, by its own word of just now, where this credential put it."""
         return self._current == (account, fingerprint) and self._terminal.identity() == account
 
+    def renew(self, account: AccountId, before: str, fingerprint: str) -> None:
+        """The same password has another fingerprint now: who is logged in stays so."""
+        if self._current == (account, before):
+            self._current = (account, fingerprint)
+
     def switch(
         self, account: AccountId, fingerprint: str, password: Secret, timeout_ms: int
     ) -> None:
