@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError
 from mt5relay_gateway.cli import accounts, breaker, dead, terminals, tokens
 from mt5relay_gateway.cli.ask import ask
 from mt5relay_gateway.cli.demo import demo
+from mt5relay_gateway.cli.doctor import doctor
 from mt5relay_gateway.cli.events import events
 from mt5relay_gateway.cli.exits import FAILURE, INTERRUPTED, OK, UNAVAILABLE, USAGE, CommandError
 from mt5relay_gateway.cli.gateway import gateway
@@ -20,6 +21,7 @@ from mt5relay_gateway.cli.health import health
 from mt5relay_gateway.cli.output import printable
 from mt5relay_gateway.cli.queue import queue
 from mt5relay_gateway.cli.store import NoStoreError
+from mt5relay_gateway.cli.support_bundle import support_bundle
 from mt5relay_gateway.cli.top import top
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared import __version__
@@ -37,7 +39,7 @@ app = App(
     print_error=False,
     suppress_keyboard_interrupt=False,
 )
-for command in (ask, health, top, queue, events, demo):
+for command in (ask, health, top, queue, events, doctor, support_bundle, demo):
     app.command(command)
 for group in (accounts.app, terminals.app, breaker.app, dead.app, tokens.app):
     app.command(group)
