@@ -6,20 +6,26 @@ import asyncio
 import itertools
 import os
 import selectors
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 import pytest
 import stamina.instrumentation
 import structlog
+from coverage import Coverage
 from redis.asyncio import Redis
+from tests.leaks.files import hear_files_in
+from tests.leaks.processes import watch_arguments
+from tests.leaks.witness import WITNESS
+from tests.servers import TESTER, AclServer, as_user, everybody_tells, running_server
 
-from mt5relay_gateway.cli.store import NoStoreError, StoreServer, running_server
+from mt5relay_gateway.cli.store import NoStoreError
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.redis_client import connect
 
 _terminals = itertools.count(1)
 stamina.instrumentation.set_on_retry_hooks([])  # as the worker's command does
+watch_arguments()
 
 
 class _InstantSelector:
@@ -53,6 +59,55 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._virtual.now
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """No secret is in anything that a test said, stored or left, nor in the report of its failure.
+
+    `tests/leaks` tells what is listened to, and what may hold a secret.
+    """
+    report: pytest.TestReport = yield
+    if report.longrepr is not None:
+        WITNESS.hear("the report of a failure", report.longreprtext)
+    if call.when == "teardown":
+        for title, text in report.sections:
+            WITNESS.hear(title, text)
+        if finds := WITNESS.finds():
+            found = "secrets where they must not be:\n" + "\n".join(map(str, finds))
+            report.longrepr = f"{report.longreprtext}\n{found}".strip()
+            report.outcome = "failed"
+    return report
+
+
+@pytest.fixture(autouse=True)
+def expected_refusals(request: pytest.FixtureRequest) -> Iterator[set[tuple[str, str]]]:
+    """Nobody is refused anything by `deploy/redis/users.acl`.
+
+    A test that has a user try what it may not adds here the user and what ACL LOG names it.
+    """
+    expected: set[tuple[str, str]] = set()
+    yield expected
+    refused = [one for one in everybody_tells() if (one.user, one.what) not in expected]
+    if "tmp_path" in request.node.funcargs:
+        hear_files_in(request.node.funcargs["tmp_path"])
+    assert not refused, "refused by users.acl:\n" + "\n".join(map(str, refused))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lines_uncounted(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Counting lines makes what computes for long four times as slow: `uncounted` spares it that.
+
+    What such a module runs is to be covered by others too.
+    """
+    counting = Coverage.current() if request.node.get_closest_marker("uncounted") else None
+    if counting is not None:
+        counting.stop()
+    yield
+    if counting is not None:
+        counting.start()
+
+
 @pytest.fixture(autouse=True)
 def logs_that_caplog_sees() -> Iterator[None]:
     """A command run in this process configures structlog; the next test must not inherit that."""
@@ -71,7 +126,7 @@ def virtual_time_backend() -> tuple[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[StoreServer]:
+def server() -> Iterator[AclServer]:
     """A real server. Where there is none the test is skipped, but never in CI."""
     try:
         with running_server() as started:
@@ -83,8 +138,9 @@ def server() -> Iterator[StoreServer]:
 
 
 @pytest.fixture
-async def redis(server: StoreServer) -> AsyncIterator[Redis]:
-    client = connect(server.url, client_name="test")
+async def redis(server: AclServer) -> AsyncIterator[Redis]:
+    """The tests' own connection, which may do everything."""
+    client = connect(as_user(server.url, TESTER), client_name="test")
     yield client
     await client.aclose()
 

@@ -28,8 +28,19 @@ from typing import Any
 from redis.exceptions import RedisError
 from tests.chaos.ledger import Ledger
 from tests.chaos.link import Link
+from tests.leaks.files import hear_files_in
+from tests.leaks.planted import planted
+from tests.leaks.witness import WITNESS
+from tests.servers import (
+    GATEWAY,
+    TESTER,
+    WORKER,
+    AclServer,
+    as_user,
+    everybody_tells,
+    running_server,
+)
 
-from mt5relay_gateway.cli.store import StoreServer, running_server
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.envelopes import decode_sealing_key
 from mt5relay_shared.keys import WORKER_GROUP, Keys
@@ -125,7 +136,7 @@ class Gateway(Child):
 class Chaos:
     """The system under test, its faults, and its books."""
 
-    server: StoreServer
+    server: AclServer
     directory: Path
     rng: random.Random
     keys: Keys = field(default_factory=lambda: Keys("chaos"))
@@ -151,7 +162,7 @@ class Chaos:
 
     def _worker(self, number: int, url: str) -> Child:
         environment = {
-            "REDIS_URL": url,
+            "REDIS_URL": as_user(url, WORKER),
             "MT5_TERMINAL_ID": self.keys.terminal,
             "MT5_TERMINAL": "simulated",
             "MT5_SIMULATOR_BOOK": str(self.directory / "book.json"),
@@ -176,11 +187,12 @@ class Chaos:
         journal.touch()
         command = [
             *(sys.executable, "-m", "tests.chaos.gateway_process"),
-            *(link.url, self.keys.terminal, name, str(journal)),
+            *(self.keys.terminal, name, str(journal)),
             *(str(self.directory / "accounts.txt"), str(seed * 10 + number)),
         ]
         log = self.directory / f"gateway-{number}.log"
-        return Gateway(command, {}, log, name=name, journal=journal, link=link)
+        environment = {"REDIS_URL": as_user(link.url, GATEWAY)}
+        return Gateway(command, environment, log, name=name, journal=journal, link=link)
 
     # The books
 
@@ -300,15 +312,15 @@ class Chaos:
 
 
 @contextlib.asynccontextmanager
-async def _judge(server: StoreServer) -> AsyncGenerator[Any]:
-    redis: Any = connect(server.url, client_name="judge")
+async def _judge(server: AclServer) -> AsyncGenerator[Any]:
+    redis: Any = connect(as_user(server.url, TESTER), client_name="judge")
     try:
         yield redis
     finally:
         await redis.aclose()
 
 
-async def run(minutes: float, seed: int, directory: Path, server: StoreServer) -> Ledger:
+async def run(minutes: float, seed: int, directory: Path, server: AclServer) -> Ledger:
     chaos = Chaos(server, directory, random.Random(seed))
     await chaos.build(seed)
     try:
@@ -336,7 +348,7 @@ async def _enrol(redis: Any, keys: Keys) -> None:
         await asyncio.sleep(0.05)
     key = decode_sealing_key(published)
     for account in ACCOUNTS:
-        sealed = seal(Secret(f"Chaos-{account.login}"), account, key, 0)
+        sealed = seal(Secret(planted(f"{account.login}")), account, key, 0)
         await redis.hset(keys.accounts, str(account), sealed)
 
 
@@ -396,7 +408,7 @@ def _write_book(path: Path) -> None:
             {
                 "login": account.login,
                 "server": account.server,
-                "password": f"Chaos-{account.login}",
+                "password": planted(f"{account.login}"),
                 "name": f"Trader {number}",
                 "currency": "USD",
                 "balance": 100_000.0,
@@ -428,8 +440,10 @@ def main() -> int:
         directory = options.keep or Path(scratch)
         directory.mkdir(parents=True, exist_ok=True)
         ledger = asyncio.run(run(options.minutes, seed, directory, server))
+        hear_files_in(directory)
+        wrong = [*map(str, everybody_tells()), *map(str, WITNESS.finds())]
     print(f"| what | how many |\n|---|---|\n{ledger.report()}")
-    violations = ledger.violations()
+    violations = [*ledger.violations(), *wrong]
     for violation in violations[:50]:
         print(f"VIOLATION {violation}")
     return 1 if violations else 0

@@ -1,7 +1,7 @@
 """One gateway of a chaos run: asks at random and writes a journal of what became of it.
 
-Started by `chaos.py` with URL, terminal, name, journal, accounts file and seed; ends when its
-standard input does.
+Started by `chaos.py` with REDIS_URL, and with terminal, name, journal, accounts file and seed as
+arguments; ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -132,6 +132,6 @@ async def _connected(url: str, terminal: str, name: str) -> AccountClient:
 
 
 if __name__ == "__main__":
-    url, terminal, name, journal, accounts, seed = sys.argv[1:]
+    terminal, name, journal, accounts, seed = sys.argv[1:]
     ACCOUNTS.extend(map(AccountId.parse, Path(accounts).read_text().split()))
-    asyncio.run(main(url, terminal, name, Path(journal), int(seed)))
+    asyncio.run(main(os.environ["REDIS_URL"], terminal, name, Path(journal), int(seed)))

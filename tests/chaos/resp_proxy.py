@@ -154,9 +154,9 @@ async def _run_unanswered(
 ) -> None:
     """Have the server run it, and all before it, before anything breaks.
 
-    Inside a transaction the echo is only queued: then the half transaction is what gets lost.
+    Inside a transaction the ping is only queued: then the half transaction is what gets lost.
     """
-    upstream.write(raw + b"*2\r\n$4\r\nECHO\r\n$8\r\nit-is-so\r\n")
+    upstream.write(raw + b"*2\r\n$4\r\nPING\r\n$8\r\nit-is-so\r\n")
     answer = b""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(1.5):  # longer than any BLOCK

@@ -19,9 +19,9 @@ import pytest
 from redis.exceptions import RedisError
 from tests.chaos.instant_terminal import InstantTerminal
 from tests.chaos.resp_proxy import Cut, RespProxy, Step
+from tests.servers import GATEWAY, TESTER, WORKER, AclServer, as_user
 
 from mt5relay_gateway import AccountClient
-from mt5relay_gateway.cli.store import StoreServer
 from mt5relay_shared.errors import MT5Error, NoWorkerError, RedisUnavailableError
 from mt5relay_shared.keys import WORKER_GROUP, Keys
 from mt5relay_shared.redis_client import connect
@@ -43,7 +43,7 @@ DECLARED_WITHOUT_EXPIRY = {
 class Scene:
     """One request's life on keys of its own, with at most one cut on one side."""
 
-    server: StoreServer
+    server: AclServer
     keys: Keys
     worker_proxy: RespProxy
     gateway_proxy: RespProxy
@@ -53,7 +53,7 @@ class Scene:
 def settings(url: str, keys: Keys) -> WorkerSettings:
     return WorkerSettings.model_validate(
         {
-            "redis_url": url,
+            "redis_url": as_user(url, WORKER),
             "terminal_id": keys.terminal,
             "terminal": "simulated",
             "lease_ttl": 1.0,
@@ -120,7 +120,9 @@ async def ask_until_answered(scene: Scene, killed: asyncio.Event) -> int:
 async def _ask(url: str, keys: Keys) -> int | None:
     """One gateway's life; None when it could not help, so that another should be asked."""
     try:
-        async with AccountClient(url, terminal=keys.terminal, timeout=LIMIT) as client:
+        async with AccountClient(
+            as_user(url, GATEWAY), terminal=keys.terminal, timeout=LIMIT
+        ) as client:
             while True:
                 try:
                     answer = await client.tick(ACCOUNT, "EURUSD", request_id=REQUEST_ID)
@@ -166,7 +168,7 @@ async def enrol(redis: Any, keys: Keys) -> None:
     await redis.hset(keys.accounts, ACCOUNT, b"sealed")
 
 
-async def recorded_steps(server: StoreServer, redis: Any) -> tuple[list[Step], list[Step]]:
+async def recorded_steps(server: AclServer, redis: Any) -> tuple[list[Step], list[Step]]:
     """What worker and gateway say to Redis when nothing goes wrong."""
     keys = Keys("crash-record")
     await enrol(redis, keys)
@@ -192,7 +194,7 @@ def cases(worker: list[Step], gateway: list[Step]) -> Iterator[Case]:
                 yield Case(side, step, cut)
 
 
-async def play(case: Case, number: int, server: StoreServer, redis: Any) -> str | None:
+async def play(case: Case, number: int, server: AclServer, redis: Any) -> str | None:
     """Play one case; returns what went wrong, if anything did."""
     keys = Keys(f"crash-{number}")
     await enrol(redis, keys)
@@ -219,9 +221,9 @@ async def play(case: Case, number: int, server: StoreServer, redis: Any) -> str 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_whatever_is_cut_or_killed_a_request_gets_its_one_reply(
-    server: StoreServer,
+    server: AclServer,
 ) -> None:
-    redis = connect(server.url, client_name="judge")
+    redis = connect(as_user(server.url, TESTER), client_name="judge")
     worker, gateway = await recorded_steps(server, redis)
     await redis.script_flush()
     every = list(enumerate(cases(worker, gateway)))

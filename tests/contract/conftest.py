@@ -10,6 +10,7 @@ import pytest
 from fakeredis import FakeServer
 from fakeredis.aioredis import FakeAsyncRedisConnection
 from redis.asyncio import ConnectionPool, Redis
+from tests.servers import GATEWAY, TESTER, WORKER, as_user
 
 from mt5relay_shared.keys import WORKER_CONSUMER, WORKER_GROUP, Keys
 from mt5relay_shared.redis_client import connect
@@ -51,11 +52,35 @@ class Read:
 NO_READ = Read(data="", as_of_ms=0, sequence=0, synchronized="")
 
 
+@dataclass(frozen=True)
+class Parties:
+    """The connections to one store; `onlooker` may do everything. One for all where users are
+    unknown."""
+
+    onlooker: Redis
+    gateway: Redis
+    worker: Redis
+
+    @classmethod
+    def at(cls, url: str) -> Parties:
+        """Each as its own user of `users.acl`."""
+        return cls(
+            *(connect(as_user(url, user), client_name=user) for user in (TESTER, GATEWAY, WORKER))
+        )
+
+    async def leave(self) -> None:
+        for one in (self.onlooker, self.gateway, self.worker):
+            await one.aclose()
+
+
 class Relay:
     """Both sides of one terminal, one script at a time."""
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
-        self.redis: Any = redis  # its types allow for the answers of every protocol at once
+    def __init__(self, parties: Parties, keys: Keys) -> None:
+        # redis-py's types allow for the answers of every protocol at once
+        self.redis: Any = parties.onlooker
+        self.gateway: Any = parties.gateway
+        self.worker: Any = parties.worker
         self.keys = keys
         self.lease = ""
         self.server_time_ms = 0  # as the last submit said
@@ -81,7 +106,7 @@ class Relay:
         """Returns the answer without the server's time, which stands in front."""
         keys = self.keys
         self.server_time_ms, answer = await SUBMIT.run(
-            self.redis,
+            self.gateway,
             [
                 *(keys.requests, keys.lease, keys.health, keys.queue, keys.shares),
                 *(keys.request(request_id), keys.reply(request_id)),
@@ -95,7 +120,7 @@ class Relay:
 
     async def withdraw(self, request_id: str, gateway: str) -> None:
         """A gateway's caller went away; it withdraws by a plain command."""
-        await self.redis.hdel(self.keys.request(request_id), f"to:{self.stream(gateway)}")
+        await self.gateway.hdel(self.keys.request(request_id), f"to:{self.stream(gateway)}")
 
     async def refusal_code(self, request_id: str, *, queue_limit: int) -> bytes:
         word, code, _ = await self.submit(request_id, queue_limit=queue_limit)
@@ -104,7 +129,7 @@ class Relay:
 
     async def listen(self, gateway: str) -> None:
         """A gateway creates its own reply stream before its first request."""
-        await self.redis.xadd(self.stream(gateway), {"hello": "1"})
+        await self.gateway.xadd(self.stream(gateway), {"hello": "1"})
 
     async def heard(self, gateway: str) -> list[dict[bytes, bytes]]:
         """What was pushed to a gateway, entry by entry."""
@@ -118,7 +143,7 @@ class Relay:
     ) -> list[Any]:
         keys = self.keys
         answer: list[Any] = await ACQUIRE.run(
-            self.redis,
+            self.worker,
             [keys.lease, keys.fence, keys.running],
             [worker, nonce, ttl_ms, keys.request(""), MINUTE_MS],
         )
@@ -142,7 +167,7 @@ class Relay:
     ) -> bytes:
         fields = [text for pair in (health or {}).items() for text in pair]
         answer: list[Any] = await RENEW.run(
-            self.redis,
+            self.worker,
             [self.keys.lease, self.keys.health, self.keys.events],
             [self.lease, 2 * MINUTE_MS, MINUTE_MS, 100, len(events), *events, *fields],
         )
@@ -150,12 +175,14 @@ class Relay:
 
     async def publish_queue(self, *fields: str) -> bytes:
         answer: list[Any] = await PUBLISH.run(
-            self.redis, [self.keys.lease, self.keys.queue], [self.lease, MINUTE_MS, *fields]
+            self.worker, [self.keys.lease, self.keys.queue], [self.lease, MINUTE_MS, *fields]
         )
         return bytes(answer[0])
 
     async def release(self) -> int:
-        return int(await RELEASE.run(self.redis, [self.keys.lease, self.keys.health], [self.lease]))
+        return int(
+            await RELEASE.run(self.worker, [self.keys.lease, self.keys.health], [self.lease])
+        )
 
     async def begin(
         self,
@@ -168,7 +195,7 @@ class Relay:
         keys = self.keys
         begun = (*begun, *(Begun(b"0-1", request_id) for request_id in ids.split()))
         answer: list[Any] = await BEGIN.run(
-            self.redis,
+            self.worker,
             [
                 *(keys.lease, keys.running, keys.accounts, keys.requests, keys.shares),
                 *(keys.request(one.id) for one in begun),
@@ -184,7 +211,7 @@ class Relay:
     async def deliver(self) -> list[bytes]:
         """Read what is new, as the one consumer; returns the entries' ids."""
         await self.group()
-        read: dict[bytes, list[Any]] | None = await self.redis.xreadgroup(
+        read: dict[bytes, list[Any]] | None = await self.worker.xreadgroup(
             WORKER_GROUP, WORKER_CONSUMER, {self.keys.requests: ">"}
         )
         return [entry for entry, _ in (read or {}).get(self.keys.requests.encode(), [])]
@@ -193,7 +220,7 @@ class Relay:
         if not await self.redis.exists(self.keys.requests) or not await self.redis.xinfo_groups(
             self.keys.requests
         ):
-            await self.redis.xgroup_create(self.keys.requests, WORKER_GROUP, "0", mkstream=True)
+            await self.worker.xgroup_create(self.keys.requests, WORKER_GROUP, "0", mkstream=True)
 
     async def pending(self) -> int:
         return int((await self.redis.xpending(self.keys.requests, WORKER_GROUP))["pending"])
@@ -235,7 +262,7 @@ class Relay:
         keys = self.keys
         fence = self.lease.rpartition(":")[2]
         answer: list[Any] = await COMPLETE.run(
-            self.redis,
+            self.worker,
             [
                 *(keys.lease, keys.requests, keys.running, keys.snapshot(account), keys.shares),
                 *(key for one in settled for key in (keys.request(one.id), keys.reply(one.id))),
@@ -263,7 +290,7 @@ class Relay:
     ) -> bytes:
         keys = self.keys
         answer: list[Any] = await BURY.run(
-            self.redis,
+            self.worker,
             [
                 *(keys.lease, keys.requests, keys.dead),
                 *(keys.request(request_id), keys.reply(request_id), keys.shares),
@@ -278,12 +305,12 @@ class Relay:
 
 
 @pytest.fixture(params=["server", "fakeredis"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
-    """A client of each of the stores on which the scripts must mean the same."""
+async def parties(request: pytest.FixtureRequest) -> AsyncIterator[Parties]:
+    """Who talks to each of the stores on which the scripts must mean the same."""
     if request.param == "server":
-        client = connect(request.getfixturevalue("server").url, client_name="contract-test")
-        yield client
-        await client.aclose()
+        at_server = Parties.at(request.getfixturevalue("server").url)
+        yield at_server
+        await at_server.leave()
         return
     pool = ConnectionPool(
         connection_class=FakeAsyncRedisConnection,
@@ -292,15 +319,21 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
         legacy_responses=False,
     )
     client = Redis(connection_pool=pool)
-    yield client
+    yield Parties(client, client, client)
     await client.aclose()
     await pool.aclose()
 
 
 @pytest.fixture
-async def idle(store: Redis, keys: Keys) -> Relay:
+def store(parties: Parties) -> Redis:
+    """A client that may do everything."""
+    return parties.onlooker
+
+
+@pytest.fixture
+async def idle(parties: Parties, keys: Keys) -> Relay:
     """A terminal for which nobody works."""
-    return Relay(store, keys)
+    return Relay(parties, keys)
 
 
 @pytest.fixture

@@ -9,11 +9,10 @@ from typing import Any
 from fakeredis import FakeServer
 from fakeredis.aioredis import FakeAsyncRedisConnection
 from redis.asyncio import ConnectionPool, Redis
-from tests.contract.conftest import NO_READ, Begun, Read, Relay
+from tests.contract.conftest import NO_READ, Begun, Parties, Read, Relay
 from tests.contract.script_model import ANOTHER_QUESTION, Answer, FullRead, Settlement, Start
 
 from mt5relay_shared.keys import WORKER_GROUP, Keys
-from mt5relay_shared.redis_client import connect
 from mt5relay_shared.scripts import ANNOUNCE
 
 TIMES = {"deadline", "as_of", "synchronized"}  # fields that the model does not follow
@@ -26,11 +25,12 @@ RAW_ENTRIES = "return redis.call('XRANGE', KEYS[1], '-', '+')"
 class Store:
     """Runs steps on one store, and names its stream entries by their number of arrival."""
 
-    def __init__(self, name: str, redis: Redis) -> None:
+    def __init__(self, name: str, parties: Parties) -> None:
         self.name = name
-        self.redis: Any = redis  # its types allow for the answers of every protocol at once
+        self.redis: Any = parties.onlooker  # its types allow for every protocol's answers at once
         self.keys = Keys("model")
-        self.relay = Relay(redis, self.keys)
+        self.relay = Relay(parties, self.keys)
+        self._parties = parties
         self._entries: dict[int, bytes] = {}
         self._numbers: dict[bytes, int] = {}
 
@@ -114,7 +114,9 @@ class Store:
 
     async def announce(self, lease: str, key: str) -> Answer:
         return _decoded(
-            await ANNOUNCE.run(self.redis, [self.keys.lease, self.keys.sealing_key], [lease, key])
+            await ANNOUNCE.run(
+                self.relay.worker, [self.keys.lease, self.keys.sealing_key], [lease, key]
+            )
         )
 
     async def release(self, lease: str) -> Answer:
@@ -133,7 +135,7 @@ class Store:
         await self.redis.script_flush()
 
     async def close(self) -> None:
-        await self.redis.aclose()
+        await self._parties.leave()
         await self.redis.connection_pool.aclose()
 
     async def _names(self) -> list[str]:
@@ -225,7 +227,7 @@ def _decoded(answer: Sequence[Any]) -> Answer:
 
 
 def real_store(url: str) -> Store:
-    return Store("server", connect(url, client_name="model-test"))
+    return Store("server", Parties.at(url))
 
 
 def fake_store() -> Store:
@@ -235,4 +237,5 @@ def fake_store() -> Store:
         protocol=3,
         legacy_responses=False,
     )
-    return Store("fakeredis", Redis.from_pool(pool))
+    client = Redis.from_pool(pool)
+    return Store("fakeredis", Parties(client, client, client))

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from typing import cast
 
 import pytest
 from redis.asyncio import Redis
+from tests.servers import OPERATOR, AclServer, as_user
 
 from mt5relay_shared.keys import FleetKeys, Keys
+from mt5relay_shared.redis_client import connect
 from mt5relay_shared.scripts import AMEND, Argument
+
+
+@pytest.fixture
+async def redis(server: AclServer) -> AsyncIterator[Redis]:
+    """An operator's connection."""
+    client = connect(as_user(server.url, OPERATOR), client_name="operator")
+    yield client
+    await client.aclose()
 
 
 @pytest.fixture

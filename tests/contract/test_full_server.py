@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from redis.exceptions import OutOfMemoryError
-from tests.contract.conftest import Begun, Relay
+from tests.contract.conftest import Begun, Parties, Relay
+from tests.servers import AclServer, running_server
 
-from mt5relay_gateway.cli.store import StoreServer, running_server
 from mt5relay_shared.keys import Keys
-from mt5relay_shared.redis_client import connect
 
 
 @pytest.fixture
-async def full(server: StoreServer, keys: Keys) -> AsyncIterator[Relay]:
+async def full(server: AclServer, keys: Keys) -> AsyncIterator[Relay]:
     """A terminal with a worker, a request in flight, and a server that has become full."""
     with running_server() as own:
-        redis: Any = connect(own.url, client_name="contract-test")
-        relay = Relay(redis, keys)
+        parties = Parties.at(own.url)
+        relay = Relay(parties, keys)
         await relay.acquire()
         await relay.listen("gw")
         await relay.take_in(gateway="gw")
-        await redis.config_set("maxmemory", 1)
+        await relay.redis.config_set("maxmemory", 1)
         yield relay
-        await redis.aclose()
+        await parties.leave()
 
 
 async def keys_of(relay: Relay) -> dict[bytes, bytes]:

@@ -36,9 +36,9 @@ from tests.contract.script_model import (
     Start,
 )
 from tests.contract.script_stores import Store, fake_store, real_store
+from tests.servers import AclServer, running_server
 
-from mt5relay_gateway.cli.store import StoreServer, running_server
-
+pytestmark = pytest.mark.uncounted
 T = TypeVar("T")
 DECLARED_WITHOUT_EXPIRY = {"requests", "accounts", "sealing-key", "fence", "events", "dead"}
 
@@ -370,14 +370,14 @@ async def _together(answers: Iterable[Awaitable[T]]) -> list[T]:
 
 
 @pytest.fixture
-def flushable_server(server: StoreServer) -> Iterator[StoreServer]:
+def flushable_server(server: AclServer) -> Iterator[AclServer]:
     """A server of its own, because the machine flushes it; skipped where `server` is."""
     with running_server() as own:
         yield own
 
 
 def test_the_scripts_keep_their_promises_in_whatever_order_they_run(
-    flushable_server: StoreServer,
+    flushable_server: AclServer,
 ) -> None:
     # Hypothesis calls it, as its documentation says; the annotation asks for a class.
     machine = cast(Any, lambda: ScriptMachine(flushable_server.url))

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from redis import Redis
 from redis.exceptions import RedisError
+from tests import servers
+from tests.leaks.planted import also_secret
 
 from mt5relay_gateway.cli.store import ServerProgram, find_server_program, free_port
 
@@ -23,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 START_LIMIT = 10.0  # seconds
 TOOL_LIMIT = 60.0  # seconds
-TESTER = "tester"  # a user of the tests alone, who may do everything
+TESTER = servers.TESTER  # a user of the tests alone, who may do everything
 
 
 def tool(name: str, remedy: str, *, from_pip: bool = False) -> str:
@@ -77,7 +79,8 @@ class GuardedServer:
     secrets: Path
 
     def password(self, user: str) -> str:
-        return (self.secrets / f"{user}.password").read_text().strip()
+        found = (self.secrets / f"{user}.password").read_text().strip()
+        return also_secret(f"password of {user}", found)
 
     def url(self, user: str) -> str:
         return f"redis://{user}:{self.password(user)}@127.0.0.1:{self.port}/0"
@@ -96,6 +99,16 @@ def set_passwords(acl_file: Path, secrets: Path, *words: str) -> None:
     assert ran.returncode == 0, ran.stdout
 
 
+def allow_planted_passwords(acl_file: Path) -> None:
+    """Let `tests.servers.as_user` work here too, beside what passwords.py made."""
+    lines = [line.split() for line in acl_file.read_text("utf-8").splitlines()]
+    text = [
+        " ".join([*words, servers.hash_for(words[1])] if "on" in words else words)
+        for words in lines
+    ]
+    acl_file.write_text("\n".join(text) + "\n", "utf-8")
+
+
 @contextlib.contextmanager
 def guarded_server(
     program: ServerProgram, directory: Path, *options: str
@@ -105,6 +118,7 @@ def guarded_server(
     users = (DEPLOY / "redis" / "users.acl").read_text("utf-8")
     acl_file.write_text(f"{users}user {TESTER} on +@all ~* &*\n", "utf-8")
     set_passwords(acl_file, secrets)
+    allow_planted_passwords(acl_file)
     server = GuardedServer(free_port(), acl_file, secrets)
     configuration, log = directory / "redis.conf", directory / "server.log"
     configuration.write_text(at_home_in(directory), "utf-8")

@@ -11,9 +11,9 @@ from typing import Any, cast
 import msgspec
 import pytest
 from redis.asyncio import Redis
+from tests.servers import TESTER, WORKER, AclServer, as_user
 
 from mt5relay_gateway import AccountClient, testing
-from mt5relay_gateway.cli.store import StoreServer
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import MT5Error
 from mt5relay_shared.keys import WORKER_CONSUMER, WORKER_GROUP, Keys
@@ -79,9 +79,10 @@ class EchoWorker:
     `answer` decides the reply; None leaves the request unanswered.
     """
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
-        self.redis = redis
+    def __init__(self, redis: Redis, keys: Keys, own: Redis | None = None) -> None:
+        self.redis = redis  # the test's, which may do everything
         self.keys = keys
+        self._own = own or redis  # the worker's
         self.requests: list[Request] = []
         self.answer: Callable[[Request], Reply | None] = ok_reply
         self._stopping = False
@@ -111,7 +112,7 @@ class EchoWorker:
         await command(self.keys.health, mapping=fields)
 
     async def run(self) -> None:
-        read: Callable[..., Awaitable[Any]] = cast(Any, self.redis).execute_command
+        read: Callable[..., Awaitable[Any]] = cast(Any, self._own).execute_command
         while not self._stopping:
             streams = await read(
                 *("XREADGROUP", "GROUP", WORKER_GROUP, WORKER_CONSUMER, "COUNT", 256),
@@ -138,7 +139,7 @@ class EchoWorker:
             keys += [self.keys.request(request.id), self.keys.reply(request.id)]
             stream = self.keys.replies(request.reply_to) if request.reply_to else ""
             arguments += [entry, request.id, encode(reply), stream, 60_000]
-        await COMPLETE.run(self.redis, keys, arguments)
+        await COMPLETE.run(self._own, keys, arguments)
 
     async def store_reply(self, reply: OkReply | ErrorReply) -> None:
         """Write the durable reply alone, as if the push had been lost."""
@@ -166,8 +167,9 @@ class EchoWorker:
 
 @asynccontextmanager
 async def _echo_worker(url: str, keys: Keys) -> AsyncGenerator[EchoWorker]:
-    redis = connect(url, client_name="echo-worker")
-    echo = EchoWorker(redis, keys)
+    redis = connect(as_user(url, TESTER), client_name="test")
+    own = connect(as_user(url, WORKER), client_name="echo-worker")
+    echo = EchoWorker(redis, keys, own)
     await echo.take_over()
     running = asyncio.create_task(echo.run())
     try:
@@ -175,6 +177,7 @@ async def _echo_worker(url: str, keys: Keys) -> AsyncGenerator[EchoWorker]:
     finally:
         echo.stop()
         await running
+        await own.aclose()
         await redis.aclose()
 
 
@@ -185,13 +188,13 @@ def worker_at() -> Callable[[str, Keys], AbstractAsyncContextManager[EchoWorker]
 
 
 @pytest.fixture
-async def worker(server: StoreServer, keys: Keys) -> AsyncIterator[EchoWorker]:
+async def worker(server: AclServer, keys: Keys) -> AsyncIterator[EchoWorker]:
     async with _echo_worker(server.url, keys) as echo:
         yield echo
 
 
 @pytest.fixture
-async def client(server: StoreServer, keys: Keys) -> AsyncIterator[AccountClient]:
+async def client(server: AclServer, keys: Keys) -> AsyncIterator[AccountClient]:
     async with AccountClient(server.url, terminal=keys.terminal) as opened:
         yield opened
 

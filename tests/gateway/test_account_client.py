@@ -152,7 +152,7 @@ async def test_an_error_reply_raises_its_exception_with_all_it_carries(
     assert error.request_id == "failing"
 
 
-async def test_without_a_worker_a_request_is_refused_at_once(client: AccountClient) -> None:
+async def test_without_a_worker_a_request_is_refused(client: AccountClient) -> None:
     with pytest.raises(NoWorkerError) as caught:
         await client.positions(ACCOUNT)
     assert caught.value.retry_after is None
@@ -451,8 +451,8 @@ async def test_opening_without_a_server_says_that_redis_is_unavailable() -> None
         ({"queue_limit": -1}, "queue_limit: -1"),
         ({"name": "a b"}, "name: 'a b'"),
         ({"terminal": "{x}"}, "terminal: "),
-        ({"redis_url": "http://:hunter2@host"}, "redis_url: "),
-        ({"redis_url": "redis://:hunt/er2@host:x/0"}, "redis_url: "),
+        ({"redis_url": "http://:hunter2@host"}, "REDIS_URL: "),
+        ({"redis_url": "redis://:hunt/er2@host:x/0"}, "REDIS_URL: "),
     ],
 )
 def test_a_wrong_parameter_is_named_and_no_secret_is_quoted(

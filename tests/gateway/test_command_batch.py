@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 from redis import exceptions as foreign
 from redis.asyncio import Redis
+from tests.servers import TESTER, AclServer, as_user
 
 from mt5relay_gateway import MT5StateError, RedisUnavailableError
 from mt5relay_gateway.batch import (
@@ -16,7 +17,6 @@ from mt5relay_gateway.batch import (
     answered_within,
     translated,
 )
-from mt5relay_gateway.cli.store import StoreServer
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.redis_client import connect
 from mt5relay_shared.scripts import SUBMIT, Script
@@ -45,8 +45,8 @@ class CountingRedis:
 
 
 @pytest.fixture
-def counting(server: StoreServer) -> CountingRedis:
-    return CountingRedis(connect(server.url, client_name="batch"))
+def counting(server: AclServer) -> CountingRedis:
+    return CountingRedis(connect(as_user(server.url, TESTER), client_name="batch"))
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ async def test_a_dead_server_fails_each_command_as_interrupted() -> None:
     await batch.aclose()
 
 
-async def test_closing_fails_what_was_not_sent_and_refuses_more(server: StoreServer) -> None:
+async def test_closing_fails_what_was_not_sent_and_refuses_more(server: AclServer) -> None:
     batch = CommandBatch(connect(server.url, client_name="closing"))
     waiting = asyncio.create_task(batch.call("ECHO", "x"))
     await asyncio.sleep(0)

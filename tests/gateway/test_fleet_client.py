@@ -348,7 +348,7 @@ async def test_a_redis_that_is_not_there_is_said_to_be_so() -> None:
         ({"timeout": 0}, "timeout"),
         ({"queue_limit": -1}, "queue_limit"),
         ({"name": "a b"}, "name"),
-        ({"redis_url": "http://user:hush@host"}, "redis_url"),
+        ({"redis_url": "http://user:hush@host"}, "REDIS_URL"),
     ],
 )
 def test_bad_parameters_are_refused_before_anything_is_opened(

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from tests.servers import WORKER, AclServer, as_user, running_server
 
 from mt5relay_gateway import AccountClient, NoWorkerError, RedisUnavailableError
-from mt5relay_gateway.cli.store import StoreServer, running_server
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.redis_client import connect
 
@@ -24,7 +24,7 @@ WorkerAt = Callable[[str, Keys], AbstractAsyncContextManager[Any]]
 
 
 @pytest.fixture
-def durable_server(server: StoreServer) -> Iterator[StoreServer]:
+def durable_server(server: AclServer) -> Iterator[AclServer]:
     """A server of the test's own, that may be killed. Where there is none, `server` skips."""
     with running_server("--appendonly", "yes", "--appendfsync", "always") as started:
         yield started
@@ -91,7 +91,7 @@ async def test_many_requests_survive_lost_connections(
 
 
 async def test_a_request_made_while_redis_is_down_is_queued_when_it_is_back(
-    durable_server: StoreServer, keys: Keys, worker_at: WorkerAt
+    durable_server: AclServer, keys: Keys, worker_at: WorkerAt
 ) -> None:
     await hold_lease(durable_server, keys)
     async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
@@ -105,7 +105,7 @@ async def test_a_request_made_while_redis_is_down_is_queued_when_it_is_back(
 
 
 async def test_after_an_outage_the_worker_is_given_time_to_come_back(
-    durable_server: StoreServer, keys: Keys, worker_at: WorkerAt
+    durable_server: AclServer, keys: Keys, worker_at: WorkerAt
 ) -> None:
     async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
         durable_server.kill()
@@ -119,7 +119,7 @@ async def test_after_an_outage_the_worker_is_given_time_to_come_back(
 
 
 async def test_after_an_outage_a_worker_that_stays_away_is_reported_at_the_deadline(
-    durable_server: StoreServer, keys: Keys
+    durable_server: AclServer, keys: Keys
 ) -> None:
     async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
         durable_server.kill()
@@ -131,7 +131,7 @@ async def test_after_an_outage_a_worker_that_stays_away_is_reported_at_the_deadl
 
 
 async def test_a_queued_request_is_answered_although_redis_was_restarted(
-    durable_server: StoreServer, keys: Keys, worker_at: WorkerAt
+    durable_server: AclServer, keys: Keys, worker_at: WorkerAt
 ) -> None:
     await hold_lease(durable_server, keys)
     async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
@@ -144,7 +144,7 @@ async def test_a_queued_request_is_answered_although_redis_was_restarted(
 
 
 async def test_redis_that_stays_away_is_reported_at_the_deadline(
-    durable_server: StoreServer, keys: Keys
+    durable_server: AclServer, keys: Keys
 ) -> None:
     async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
         durable_server.kill()
@@ -158,7 +158,7 @@ async def test_redis_that_stays_away_is_reported_at_the_deadline(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process can't be halted there")
 async def test_redis_that_hangs_does_not_outlast_the_callers_timeout(
-    durable_server: StoreServer, keys: Keys
+    durable_server: AclServer, keys: Keys
 ) -> None:
     async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
         os.kill(durable_server.pid, signal.SIGSTOP)
@@ -172,7 +172,7 @@ async def test_redis_that_hangs_does_not_outlast_the_callers_timeout(
             os.kill(durable_server.pid, signal.SIGCONT)
 
 
-async def hold_lease(server: StoreServer, keys: Keys) -> None:
-    redis = connect(server.url, client_name="lease")
+async def hold_lease(server: AclServer, keys: Keys) -> None:
+    redis = connect(as_user(server.url, WORKER), client_name="lease")
     await redis.set(keys.lease, "somebody:n:1")
     await redis.aclose()

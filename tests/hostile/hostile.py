@@ -29,10 +29,10 @@ from typing import Any
 from tests.hostile.tally import SHOWN, Tally
 from tests.hostile.truth import Flaw, Oracle, make_book
 from tests.hostile.weather import CALM, Weather, draw, each_once
+from tests.servers import GATEWAY, TESTER, WORKER, AclServer, as_user, running_server
 
 from mt5relay_gateway import AccountClient
 from mt5relay_gateway.answers import Answer
-from mt5relay_gateway.cli.store import StoreServer, running_server
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.envelopes import decode_sealing_key
 from mt5relay_shared.errors import MT5CircuitBreakerOpen, MT5Error
@@ -186,7 +186,7 @@ class Run:
     def _environment(self) -> dict[str, str]:
         return {
             **SETTINGS,
-            "REDIS_URL": self.url,
+            "REDIS_URL": as_user(self.url, WORKER),
             "MT5_TERMINAL_ID": self.keys.terminal,
             "MT5_SIMULATOR_BOOK": str(self.directory / "book.json"),
             "MT5_SIMULATOR_FAULTS": str(self.directory / "faults.json"),
@@ -230,7 +230,7 @@ class Run:
         async with contextlib.AsyncExitStack() as stack:
             yield [
                 await stack.enter_async_context(
-                    AccountClient(self.url, terminal=self.keys.terminal)
+                    AccountClient(as_user(self.url, GATEWAY), terminal=self.keys.terminal)
                 )
                 for _ in range(GATEWAYS)
             ]
@@ -243,7 +243,7 @@ class Run:
             await asyncio.sleep(0.05)
 
     async def _enrol(self) -> None:
-        redis: Any = connect(self.url, client_name="hostile")
+        redis: Any = connect(as_user(self.url, TESTER), client_name="hostile")
         try:
             key = decode_sealing_key(await redis.get(self.keys.sealing_key))
             for account, one in zip(self.accounts, self.book.accounts, strict=True):
@@ -415,7 +415,7 @@ async def _answer(client: AccountClient, question: Question) -> Answer[Any]:
             return await client.account_info(account, **options)
 
 
-def play(visits: int, seed: int, directory: Path, server: StoreServer, *, journal: str) -> Tally:
+def play(visits: int, seed: int, directory: Path, server: AclServer, *, journal: str) -> Tally:
     """One run with the journal `on` or `off`; its files stay in `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     run = Run(

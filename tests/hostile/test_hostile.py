@@ -7,20 +7,19 @@ from pathlib import Path
 
 import pytest
 from tests.hostile.hostile import play
-
-from mt5relay_gateway.cli.store import StoreServer, running_server
+from tests.servers import AclServer, running_server
 
 VISITS = 150
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[StoreServer]:
+def server() -> Iterator[AclServer]:
     with running_server() as server:
         yield server
 
 
 def test_every_answer_of_a_hostile_terminal_is_true_or_an_error(
-    server: StoreServer, tmp_path: Path
+    server: AclServer, tmp_path: Path
 ) -> None:
     tally = play(VISITS, 1, tmp_path / "run", server, journal="on")
     assert tally.violations() == [], tally.report()

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Literal
 
+from tests.leaks.planted import planted
+
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.operations import Operation
 from mt5relay_shared.records import AccountInfo
@@ -81,7 +83,7 @@ def _account(index: int, accounts: int) -> Account:
     return Account(
         login=login,
         server=SERVERS[(index + index // len(SERVERS)) % len(SERVERS)],
-        password=f"Invented-{number}",
+        password=planted(f"{number}"),
         name=f"Trader {number}",
         balance=0.0 if kind == 4 else 20_000.0 + number * 100 + number / 100,
         credit=5_000.0 + number if kind == 4 else 0.0,

@@ -125,7 +125,9 @@ class _WorkerLink(Link):
         super().__init__(server, name, faults, luck)
         self.ambush = ambush
 
-    def connect(self, url: str, *, client_name: str, tag: str = "") -> Redis:
+    def connect(
+        self, url: str, *, client_name: str, tag: str = "", allow_plaintext: bool = False
+    ) -> Redis:
         pool = ConnectionPool(
             connection_class=_WorkerConnection, link=self, **client_options(client_name)
         )

@@ -89,7 +89,7 @@ def worker_settings() -> WorkerSettings:
     """Short times, so that a seed sees many of them go by."""
     return WorkerSettings.model_validate(
         {
-            "redis_url": "redis://simulated",
+            "redis_url": "redis://127.0.0.1",
             "terminal_id": TERMINAL_ID,
             "terminal": "simulated",
             "lease_ttl": LEASE_TTL,

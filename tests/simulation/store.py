@@ -112,7 +112,9 @@ class Link:
         self._thawed = asyncio.Event()
         self._thawed.set()
 
-    def connect(self, url: str, *, client_name: str, tag: str = "") -> Redis:
+    def connect(
+        self, url: str, *, client_name: str, tag: str = "", allow_plaintext: bool = False
+    ) -> Redis:
         pool = ConnectionPool(
             connection_class=SimulatedConnection, link=self, **client_options(client_name)
         )

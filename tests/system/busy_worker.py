@@ -33,7 +33,7 @@ class BusyTerminal(TerminalProcess):
 
     async def ask(self, command: Command, limit: float) -> Answer:
         if isinstance(command, Visit) and self._told.exists():
-            self._hold_up_the_loop("Planted-Local")
+            self._hold_up_the_loop("PlantedSecret-local")  # of tests/leaks
         return await super().ask(command, limit)
 
     def _hold_up_the_loop(self, password: str) -> None:

@@ -16,9 +16,12 @@ from typing import Any
 
 import anyio
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.leaks.planted import planted, planted_private_key
+from tests.servers import GATEWAY, TESTER, WORKER, AclServer, as_user, running_server, without_user
 
 from mt5relay_gateway import AccountClient
-from mt5relay_gateway.cli.store import StoreServer, running_server
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.envelopes import decode_sealing_key
 from mt5relay_shared.keys import Keys
@@ -43,7 +46,7 @@ FAST = {
 
 
 def password_of(account: AccountId) -> str:
-    return f"Planted-{account.login}-Secret"
+    return planted(f"{account.login}")
 
 
 @dataclass
@@ -89,7 +92,11 @@ class WorkerProcess:
 
 @dataclass
 class System:
-    """One terminal's system on a server of its own."""
+    """One terminal's system on a server: workers, clients and `redis`, which may do everything.
+
+    `url` leads to the server, for nobody in particular; workers and clients come as the users that
+    they are.
+    """
 
     url: str
     directory: Path
@@ -112,7 +119,7 @@ class System:
         """A worker's environment."""
         return {
             **FAST,
-            "REDIS_URL": self.url,
+            "REDIS_URL": as_user(self.url, WORKER),
             "MT5_TERMINAL_ID": self.keys.terminal,
             "MT5_KEY_PREFIX": self.keys.prefix,
             "MT5_TERMINAL": "simulated",
@@ -178,7 +185,7 @@ class System:
         return "\n".join(worker.log.read_text()[-3000:] for worker in self.workers)
 
     def client(self, **options: Any) -> AccountClient:
-        return AccountClient(self.url, terminal=self.keys.terminal, **options)
+        return AccountClient(as_user(self.url, GATEWAY), terminal=self.keys.terminal, **options)
 
 
 class Supervisor:
@@ -249,8 +256,17 @@ def write_book(path: Path, accounts: list[AccountId]) -> None:
     path.write_text(json.dumps(book))
 
 
+def write_planted_key(path: Path, name: str) -> None:
+    """A worker's private key that is recognised wherever it turns up."""
+    write_private_key(path)
+    key = X25519PrivateKey.from_private_bytes(planted_private_key(name[-12:]))
+    path.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )  # into the file that has the rights
+
+
 @pytest.fixture(scope="session")
-def system_server() -> Iterator[StoreServer]:
+def system_server() -> Iterator[AclServer]:
     with running_server("--appendonly", "yes", "--appendfsync", "always") as server:
         yield server
 
@@ -262,9 +278,9 @@ async def prepared_system(url: str, keys: Keys, directory: Path) -> AsyncGenerat
         AccountId(700_001 + index, ("Alpha-Demo", "Beta-Live")[index % 2]) for index in range(10)
     ]
     write_book(directory / "book.json", accounts)
-    write_private_key(directory / "worker.key")
-    redis = connect(url, client_name="system-test")
-    system = System(url, directory, keys, redis, accounts)
+    write_planted_key(directory / "worker.key", keys.terminal)
+    redis = connect(as_user(url, TESTER), client_name="system-test")
+    system = System(without_user(url), directory, keys, redis, accounts)
     system.set_faults()
     try:
         yield system
@@ -277,7 +293,7 @@ async def prepared_system(url: str, keys: Keys, directory: Path) -> AsyncGenerat
 
 @pytest.fixture
 async def system_of(
-    system_server: StoreServer, tmp_path: Path
+    system_server: AclServer, tmp_path: Path
 ) -> AsyncIterator[Callable[[Keys], Awaitable[System]]]:
     """Prepare a terminal's system in a directory of its own; all know the same accounts."""
     async with contextlib.AsyncExitStack() as prepared:

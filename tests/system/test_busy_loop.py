@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
+from tests.leaks.witness import WITNESS
 from tests.system.conftest import FAST, START_LIMIT, WorkerProcess, exited, until
 
 if TYPE_CHECKING:
@@ -120,7 +121,6 @@ async def test_a_worker_that_stands_still_is_ended_and_another_takes_over(system
         await system.until_health(fence=b"2", state=b"CONNECTED")
     (stalled,) = worker.events("worker.stalled")
     assert stalled["stands_at"][-1].endswith(" in BusyTerminal._hold_up_the_loop")
-    assert "Planted" not in worker.log.read_text()
 
 
 @posix_only
@@ -190,8 +190,8 @@ class MutedWorker(WorkerProcess):
             filling.join(10)
 
     def _read_it_all(self) -> None:
-        while self.source.read(1 << 16):
-            pass
+        while said := self.source.read(1 << 16):
+            WITNESS.hear_more("output of a worker", said)
 
     def end(self) -> None:
         super().end()

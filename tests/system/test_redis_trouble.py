@@ -21,10 +21,10 @@ from redis.exceptions import OutOfMemoryError
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 from tests.chaos.link import Link
+from tests.servers import TESTER, AclServer, as_user, running_server
 from tests.system.conftest import Supervisor, System, prepared_system, until
 
 from mt5relay_gateway import AccountClient, Answer
-from mt5relay_gateway.cli.store import StoreServer, running_server
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import (
     AccountUnknownError,
@@ -55,7 +55,7 @@ JUNK = (100_000, 2_000, 64)  # bytes; what one size leaves free the next one tak
 class Scene:
     """A system that works, on a server of its own that is about to be in trouble."""
 
-    server: StoreServer
+    server: AclServer
     system: System
     client: AccountClient
     supervisor: Supervisor
@@ -198,7 +198,7 @@ def gateway_log() -> Generator[list[EventDict]]:
 
 @contextlib.asynccontextmanager
 async def scene_at(
-    server: StoreServer, url: str, keys: Keys, directory: Path, **settings: str
+    server: AclServer, url: str, keys: Keys, directory: Path, **settings: str
 ) -> AsyncGenerator[Scene]:
     """A working system that reaches the server by `url`; `settings` are its workers'."""
     async with prepared_system(url, keys, directory) as system:
@@ -439,7 +439,7 @@ async def test_a_server_that_becomes_a_replica_for_a_while_is_waited_for(
 class Address(Link):
     """What clients connect to: whichever server is the master now."""
 
-    def lead_to(self, server: StoreServer) -> None:
+    def lead_to(self, server: AclServer) -> None:
         self._upstream_port = server.port
         self.cut()
 
@@ -449,7 +449,7 @@ class Failover:
     """A master that is about to die, and a replica that has not heard the last of it."""
 
     scene: Scene
-    replica: StoreServer
+    replica: AclServer
     address: Address
 
     async def stop_replicating(self) -> None:
@@ -492,7 +492,7 @@ async def test_after_a_failover_callers_of_lost_requests_hit_their_deadline_and_
             account: await it.begin_lookup(account, timeout=6, request_id=f"lost-{account.login}")
             for account in it.system.accounts[5:]
         }
-        replica: Any = connect(failover.replica.url, client_name="operator")
+        replica: Any = connect(as_user(failover.replica.url, TESTER), client_name="operator")
         await until_lease_is_free(replica, keys)
         names = [it.system.keys.request(f"lost-{account.login}") for account in lost]
         assert await it.system.redis.exists(*names) == len(names)
@@ -536,9 +536,9 @@ async def test_a_failover_within_a_leases_life_leaves_each_caller_a_reply_or_the
         await it.until_gateway_said("inbox.connection_restored")
 
 
-async def make_replica(server: StoreServer, of: StoreServer) -> None:
+async def make_replica(server: AclServer, of: AclServer) -> None:
     """Let a server copy another and follow it."""
-    redis: Any = connect(server.url, client_name="operator")
+    redis: Any = connect(as_user(server.url, TESTER), client_name="operator")
     await redis.execute_command("REPLICAOF", "127.0.0.1", of.port)
 
     async def has_copied() -> bool:
@@ -548,8 +548,8 @@ async def make_replica(server: StoreServer, of: StoreServer) -> None:
     await redis.aclose()
 
 
-async def promote(server: StoreServer) -> None:
-    redis: Any = connect(server.url, client_name="operator")
+async def promote(server: AclServer) -> None:
+    redis: Any = connect(as_user(server.url, TESTER), client_name="operator")
     await redis.execute_command("REPLICAOF", "NO", "ONE")
     await redis.aclose()
 
@@ -558,9 +558,9 @@ async def promote(server: StoreServer) -> None:
 
 
 @contextlib.asynccontextmanager
-async def filled_with_junk(server: StoreServer) -> AsyncGenerator[None]:
+async def filled_with_junk(server: AclServer) -> AsyncGenerator[None]:
     """Let somebody else's data take the server's memory, and what becomes free of it, in here."""
-    redis: Any = connect(server.url, client_name="hoarder")
+    redis: Any = connect(as_user(server.url, TESTER), client_name="hoarder")
     used = (await redis.info("memory"))["used_memory"]
     await redis.config_set("maxmemory", used + SPARE_MEMORY)
     is_full, is_over = asyncio.Event(), asyncio.Event()

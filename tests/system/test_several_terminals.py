@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from tests.leaks.witness import WITNESS
+from tests.servers import GATEWAY, OPERATOR, as_user
 
 from mt5relay_gateway import AccountId, FleetClient
 from mt5relay_shared.keys import Keys
@@ -26,11 +28,16 @@ class Operator:
     """Somebody with the command line."""
 
     def __init__(self, url: str, prefix: str) -> None:
-        self._environment = {**os.environ, "REDIS_URL": url, "MT5_KEY_PREFIX": prefix}
+        self._environment = {
+            **os.environ,
+            "REDIS_URL": as_user(url, OPERATOR),
+            "MT5_KEY_PREFIX": prefix,
+        }
 
     async def tries(self, *words: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "mt5relay_gateway.cli", *words]
         ended = await anyio.run_process(command, env=self._environment, check=False)
+        WITNESS.hear("output of a command", ended.stdout + ended.stderr)
         return ended.returncode, (ended.stdout + ended.stderr).decode()
 
     async def does(self, *words: str) -> None:
@@ -56,7 +63,9 @@ class Fleet:
         return [account for account in self.accounts if account.server == server]
 
     def client(self) -> FleetClient:
-        return FleetClient(self.first.url, key_prefix=self.first.keys.prefix, timeout=20)
+        return FleetClient(
+            as_user(self.first.url, GATEWAY), key_prefix=self.first.keys.prefix, timeout=20
+        )
 
     async def register(self, system: System) -> None:
         await self.operator.does("terminals", "add", system.keys.terminal)

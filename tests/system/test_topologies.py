@@ -19,12 +19,18 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from pydantic import SecretStr
 from redis import Redis as BlockingRedis
 from redis.exceptions import RedisError
 from tests.chaos.link import Link
+from tests.servers import OPERATOR, TESTER, AclServer, as_user, password_of_user
 
-from mt5relay_gateway.cli.store import StoreServer, find_server_program, free_port
+from mt5relay_gateway.cli.store import find_server_program, free_port
+from mt5relay_gateway.doctor.checks import examine
+from mt5relay_gateway.doctor.gathering import gather
+from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared.errors import RedisUnavailableError
+from mt5relay_shared.findings import Level
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.redis_client import connect
 
@@ -32,6 +38,11 @@ if TYPE_CHECKING:
     from tests.system.conftest import System
 
 LIMIT = 20.0  # seconds until servers agree with each other
+
+
+def _tester_at(port: int) -> Any:
+    known: dict[str, Any] = {"username": TESTER, "password": password_of_user(TESTER)}
+    return BlockingRedis(port=port, protocol=2, **known)
 
 
 def _until(holds: Callable[[], Any]) -> None:
@@ -48,17 +59,17 @@ def _until(holds: Callable[[], Any]) -> None:
 @contextlib.contextmanager
 def _servers(
     directory: Path, ports: Sequence[int], options: Callable[[int], Sequence[str]]
-) -> Generator[list[StoreServer]]:
+) -> Generator[list[AclServer]]:
     program = find_server_program()
     assert program is not None
     with contextlib.ExitStack() as stack:
-        started: list[StoreServer] = []
+        started: list[AclServer] = []
         for port in ports:
             folder = directory / str(port)
             folder.mkdir()
-            server = StoreServer(program, folder, port=port, options=options(port))
+            server = AclServer(program, folder, port=port, options=options(port))
             server.start()
-            stack.callback(server.kill)
+            stack.callback(server.stop)
             started.append(server)
         yield started
 
@@ -70,7 +81,7 @@ def cluster(tmp_path: Path) -> Iterator[str]:
     options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
     bus = {port: free_port() for port in ports}
     with _servers(tmp_path, ports, lambda port: (*options, "--cluster-port", str(bus[port]))):
-        clients: list[Any] = [BlockingRedis(port=port, protocol=2) for port in ports]
+        clients = [_tester_at(port) for port in ports]
         bounds = [0, 5461, 10923, 16384]
         for number, client in enumerate(clients):
             span = (bounds[number], bounds[number + 1] - 1)
@@ -89,7 +100,7 @@ def _is_whole(client: Any) -> bool:
 
 
 @pytest.fixture
-def sentinels(tmp_path: Path) -> Iterator[tuple[str, list[StoreServer]]]:
+def sentinels(tmp_path: Path) -> Iterator[tuple[str, list[AclServer]]]:
     """A master, a replica, and three sentinels; yields the URL and the two servers."""
     master, replica, *watchers = [free_port() for _ in range(5)]
 
@@ -121,6 +132,8 @@ def _sentinels(directory: Path, ports: Sequence[int], master: int) -> Generator[
             configuration.write_text(
                 f"port {port}\nbind 127.0.0.1\ndir {directory}\n"
                 f"sentinel monitor relay 127.0.0.1 {master} 2\n"
+                f"sentinel auth-user relay {TESTER}\n"
+                f"sentinel auth-pass relay {password_of_user(TESTER)}\n"
                 "sentinel down-after-milliseconds relay 500\n"
                 "sentinel failover-timeout relay 3000\n"
             )
@@ -134,7 +147,7 @@ def _sentinels(directory: Path, ports: Sequence[int], master: int) -> Generator[
 
 
 @pytest.fixture
-async def tls(system_server: StoreServer, tmp_path: Path) -> AsyncIterator[str]:
+async def tls(system_server: AclServer, tmp_path: Path) -> AsyncIterator[str]:
     """TLS in front of the server, and nobody gets in without a certificate.
 
     The bundled server is built without TLS, so a terminator stands before it; what worker and
@@ -178,7 +191,7 @@ def _write_certificate(certificate: Path, key: Path) -> None:
 
 async def _serves(system: System, url: str) -> None:
     async with _on(system, url):
-        await system.start(REDIS_URL=url)
+        await system.start()
         async with system.client() as client:
             for account in system.accounts:
                 assert (await client.account_info(account)).data.login == account.login
@@ -189,7 +202,7 @@ async def _on(system: System, url: str) -> AsyncGenerator[None]:
     """Move a system to other servers."""
     await system.redis.aclose()
     system.url = url
-    system.redis = connect(url, client_name="system-test", tag=system.keys.tag)
+    system.redis = connect(as_user(url, TESTER), client_name="system-test", tag=system.keys.tag)
     yield
 
 
@@ -200,7 +213,7 @@ async def test_a_cluster_of_three_masters_serves_terminals_on_each_of_them(
     owners: set[int] = set()
     for number in range(30):
         keys = Keys(f"t{number}")
-        probe: Any = connect(cluster, client_name="probe", tag=keys.tag)
+        probe: Any = connect(as_user(cluster, TESTER), client_name="probe", tag=keys.tag)
         await probe.set(keys.health, "x", px=1000)
         owners.add((await probe.info("server"))["tcp_port"])
         await probe.aclose()
@@ -221,11 +234,11 @@ async def test_without_its_certificate_a_client_is_told_that_redis_cannot_be_rea
 
 
 async def test_a_failover_behind_sentinel_is_followed_by_worker_and_client(
-    system: System, sentinels: tuple[str, list[StoreServer]]
+    system: System, sentinels: tuple[str, list[AclServer]]
 ) -> None:
     url, (master, _) = sentinels
     async with _on(system, url):
-        await system.start(REDIS_URL=url)
+        await system.start()
         async with system.client(timeout=30) as client:
             account = system.accounts[0]
             assert (await client.account_info(account)).source == "terminal"
@@ -235,10 +248,42 @@ async def test_a_failover_behind_sentinel_is_followed_by_worker_and_client(
             give_up = time.monotonic() + LIMIT
             while time.monotonic() < give_up:
                 if system.workers[-1].process.poll() is not None:
-                    system.start_worker(REDIS_URL=url)
+                    system.start_worker()
                 with contextlib.suppress(Exception):
                     answer = await client.account_info(account, timeout=3)
                     assert answer.data.login == account.login
                     return
                 await anyio.sleep(0.2)
     pytest.fail(f"no answer after the failover\n{system.tail()}")
+
+
+async def _examined(url: str) -> dict[str, list[tuple[Level, str]]]:
+    """What the doctor finds there as an operator, by check."""
+    facts = await gather(GatewaySettings(redis_url=SecretStr(as_user(url, OPERATOR))))
+    found: dict[str, list[tuple[Level, str]]] = {}
+    for finding in examine(facts):
+        found.setdefault(finding.check, []).append((finding.level, finding.found))
+    return found
+
+
+async def test_the_doctor_says_when_certificates_end(tls: str) -> None:
+    found = await _examined(tls)
+    assert found["redis.plaintext"] == [(Level.OK, "TLS")]
+    assert [level for level, _ in found["redis.certificates"]] == [Level.WARNING] * 2  # 1 day left
+    assert "the client's" in found["redis.certificates"][0][1]
+    assert "the server's" in found["redis.certificates"][1][1]
+    assert found["redis.rights"][0][0] is Level.OK
+
+
+async def test_the_doctor_is_led_to_the_master_by_sentinels(
+    sentinels: tuple[str, list[AclServer]],
+) -> None:
+    url, (master, replica) = sentinels
+    tester = _tester_at(master.port)
+    _until(lambda: tester.info("replication").get("slave0", {}).get("state") == "online")
+    found = await _examined(url)
+    assert found["redis.topology"] == [(Level.OK, "sentinel, master, replicas: 1")]
+    replica.kill()
+    _until(lambda: "slave0" not in tester.info("replication"))
+    tester.close()
+    assert (await _examined(url))["redis.topology"][0][0] is Level.WARNING

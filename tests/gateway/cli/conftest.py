@@ -16,9 +16,10 @@ import msgspec
 import pytest
 import structlog
 from redis.asyncio import Redis
+from tests.leaks.witness import WITNESS
+from tests.servers import OPERATOR, AclServer, as_user
 
 from mt5relay_gateway.cli.app import run
-from mt5relay_gateway.cli.store import StoreServer
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.envelopes import SealingKey
 from mt5relay_shared.errors import MT5Error
@@ -67,13 +68,13 @@ RunCli = Callable[..., Any]
 
 @pytest.fixture
 def environment(
-    server: StoreServer, keys: Keys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    server: AclServer, keys: Keys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> dict[str, str]:
     """The settings of this test's terminal, also as this process's environment."""
     source_roots = os.environ.get("PYTHONPATH", "")
     absolute = os.pathsep.join(map(os.path.abspath, filter(None, source_roots.split(os.pathsep))))
     settings = {
-        "REDIS_URL": server.url,
+        "REDIS_URL": as_user(server.url, OPERATOR),
         "MT5_TERMINAL_ID": keys.terminal,
         "COLUMNS": "200",
         "PYTHONPATH": absolute,
@@ -95,6 +96,7 @@ def cli(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> Iter
         capsys.readouterr()
         status = await asyncio.to_thread(run, words)
         printed = capsys.readouterr()
+        WITNESS.hear("output of a command", printed.out + printed.err)
         return Ended(status, printed.out, printed.err)
 
     yield run_command
@@ -116,6 +118,7 @@ def program(environment: dict[str, str]) -> RunCli:
             timeout=60,
             check=False,
         )
+        WITNESS.hear("output of a command", ended.stdout + ended.stderr)
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 
     return run_program

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
+from tests.servers import TESTER, as_user
 
 from mt5relay_gateway.cli.demo_book import SAMPLE_LOGIN, read_book, write_book
 from mt5relay_gateway.cli.demo_store import imitated_server
@@ -33,6 +34,7 @@ def temporary(environment: dict[str, str], tmp_path: Path) -> Path:
     """Where the demonstration's own files go."""
     place = tmp_path / "temporary"
     place.mkdir()
+    environment["REDIS_URL"] = as_user(environment["REDIS_URL"], TESTER)  # all of them in one
     environment["TMPDIR"] = environment["TEMP"] = str(place)
     return place
 
@@ -130,8 +132,8 @@ async def test_a_background_job_which_ignores_interrupts_ends_when_asked_to(
     finally:
         signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
-    while '"status"' not in await asyncio.to_thread(process.stdout.readline):
-        pass
+    while '"status"' not in (line := await asyncio.to_thread(process.stdout.readline)):
+        assert line, "the demonstration ended early"
     process.send_signal(signal.SIGTERM)
     await asyncio.to_thread(process.communicate, timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
@@ -146,6 +148,7 @@ async def test_a_worker_that_dies_ends_it_with_the_end_of_the_worker_s_log(
     assert process.stdout is not None
     worker = 0
     while not (line := await asyncio.to_thread(process.stdout.readline)).startswith("accounts"):
+        assert line, "the demonstration ended early"
         worker = int(line.partition("pid ")[2].partition(",")[0] or worker)
     os.kill(worker, signal.SIGKILL)
     _, err = await asyncio.to_thread(process.communicate, timeout=60)

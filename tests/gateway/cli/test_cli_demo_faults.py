@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.servers import TESTER, as_user
 
 from mt5relay_gateway.cli.demo_book import DemoAccount
 from mt5relay_gateway.cli.demo_faults import (
@@ -23,6 +24,12 @@ from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_worker.simulator import Faults, load_faults
 
 ONCE = ("demo", "--once", "--json", "--speed", "0", "--count", "2")
+
+
+@pytest.fixture
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    """The demonstration is worker, client and operator in one."""
+    return {**environment, "REDIS_URL": as_user(environment["REDIS_URL"], TESTER)}
 
 
 @pytest.mark.parametrize("name", FAULTS)

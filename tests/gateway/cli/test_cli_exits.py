@@ -45,7 +45,7 @@ async def test_the_process_ends_with_the_same_status_and_no_traceback(program: A
     assert (await program("health")).status == 2
     assert (await program("heath")).err == (
         'mt5relay: Unknown command "heath". Did you mean "health"?'
-        " Available commands: ask, health, top, queue, events, demo, accounts, terminals, ...\n"
+        " Available commands: ask, health, top, queue, events, doctor, support-bundle, demo, ...\n"
     )
 
 

@@ -13,9 +13,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
+from tests.leaks.http import heard
+from tests.leaks.planted import also_secret
+from tests.servers import OPERATOR, AclServer, as_user
 
 from mt5relay_gateway.batch import CommandBatch
-from mt5relay_gateway.cli.store import StoreServer
 from mt5relay_gateway.http import HttpSettings, http_app
 from mt5relay_gateway.http.server import serving
 from mt5relay_gateway.http.token_store import TokenStore
@@ -37,7 +39,7 @@ def keys() -> Keys:
 
 @pytest.fixture
 def settings(
-    server: StoreServer, keys: Keys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    server: AclServer, keys: Keys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> HttpSettings:
     """With tokens, on any free port, without a developer's environment."""
     for name in [name for name in os.environ if name.startswith("MT5_")]:
@@ -50,7 +52,9 @@ def settings(
 @asynccontextmanager
 async def _served(settings: HttpSettings, **options: Any) -> AsyncGenerator[str]:
     """Serve until the end of the block; yields the address."""
-    async with serving(http_app(settings, **options), settings) as address:
+    app = http_app(settings, **options)
+    app.add_middleware(heard)
+    async with serving(app, settings) as address:
         yield address
 
 
@@ -71,16 +75,18 @@ def served() -> Served:
 
 
 @pytest.fixture
-async def token(settings: HttpSettings, server: StoreServer) -> AsyncIterator[MakeToken]:
+async def token(settings: HttpSettings, server: AclServer) -> AsyncIterator[MakeToken]:
     """Make a token; returns its text."""
-    batch = CommandBatch(connect(server.url, client_name="tokens", tag=settings.fleet_keys.tag))
+    batch = CommandBatch(
+        connect(as_user(server.url, OPERATOR), client_name="tokens", tag=settings.fleet_keys.tag)
+    )
 
     async def make(
         *scopes: Scope, accounts: tuple[str, ...] = (), rate: float | None = 0, name: str = "test"
     ) -> str:
         kept, secret = new_token(name, scopes or [Scope.READ], 0, accounts=accounts, rate=rate)
         await TokenStore(batch, settings.fleet_keys).add(kept)
-        return secret.reveal()
+        return also_secret(f"token {name}", secret.reveal())
 
     yield make
     await batch.aclose()

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from pydantic import SecretStr
 from redis.asyncio import Redis
 from tests.gateway.conftest import EchoWorker
+from tests.servers import COMMANDING, TESTER, as_user
 
 from mt5relay_gateway.batch import CommandBatch
 from mt5relay_gateway.http import HttpSettings, http_app
@@ -54,12 +56,14 @@ async def obey(redis: Redis, keys: Keys) -> None:
 @contextlib.contextmanager
 def running_gateway(settings: HttpSettings, keys: Keys) -> Generator[Running]:
     key = public_part(load_private_key(generate_private_key()))
-    pinned = settings.model_copy(update={"sealing_key_id": key.key_id})
+    url = settings.redis_url.get_secret_value()
+    commanding = SecretStr(as_user(url, COMMANDING))
+    pinned = settings.model_copy(update={"sealing_key_id": key.key_id, "redis_url": commanding})
     started: Future[Running] = Future()
     stop = threading.Event()
 
     async def serve() -> None:
-        redis = connect(settings.redis_url.get_secret_value(), client_name="described")
+        redis = connect(as_user(url, TESTER), client_name="described")
         batch = CommandBatch(redis)
         kept, secret = new_token("described", list(Scope), 0, rate=0)
         await TokenStore(batch, settings.fleet_keys).add(kept)

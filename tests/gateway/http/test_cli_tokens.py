@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from tests.servers import OPERATOR, as_user
 
 from mt5relay_gateway.cli.app import run
 from mt5relay_gateway.http import HttpSettings
@@ -22,7 +23,7 @@ def cli(
     settings: HttpSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Any:
     """Run a command in this process; returns status, output and errors."""
-    monkeypatch.setenv("REDIS_URL", settings.redis_url.get_secret_value())
+    monkeypatch.setenv("REDIS_URL", as_user(settings.redis_url.get_secret_value(), OPERATOR))
     monkeypatch.setenv("MT5_KEY_PREFIX", settings.key_prefix)
     monkeypatch.setenv("COLUMNS", "200")
 

@@ -9,8 +9,10 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from pydantic import SecretStr
 from redis.asyncio import Redis
 from tests.gateway.http.description_server import obey
+from tests.servers import COMMANDING, as_user
 
 from mt5relay_gateway.http import HttpSettings
 from mt5relay_gateway.http.tokens import Scope
@@ -18,6 +20,13 @@ from mt5relay_shared.keys import Keys
 
 ACCOUNT = "25115284@MetaQuotes-Demo"
 UNLOCK = {"command": "account.unlock", "account": ACCOUNT}
+
+
+@pytest.fixture
+def settings(settings: HttpSettings) -> HttpSettings:
+    """As `gateway`, with the right that `deploy/redis/README.md` adds for this."""
+    url = as_user(settings.redis_url.get_secret_value(), COMMANDING)
+    return settings.model_copy(update={"redis_url": SecretStr(url)})
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import httpx
 import msgspec
 import pytest
 from redis.asyncio import Redis
+from tests.leaks.planted import planted
 
 from mt5relay_gateway.http import HttpSettings
 from mt5relay_gateway.http.tokens import Scope
@@ -23,7 +24,7 @@ from mt5relay_shared.sealing import (
 
 ACCOUNT = AccountId(25115284, "MetaQuotes-Demo")
 PATH = f"/v1/accounts/{ACCOUNT}/credential"
-PASSWORD = "pä55-wörd-invented"
+PASSWORD = planted("pä55-wörd")
 PRIVATE = load_private_key(generate_private_key())
 KEY = public_part(PRIVATE)
 

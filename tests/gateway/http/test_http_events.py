@@ -11,8 +11,8 @@ import httpx
 import msgspec
 import pytest
 from redis.asyncio import Redis
+from tests.servers import running_server
 
-from mt5relay_gateway.cli.store import running_server
 from mt5relay_gateway.http import HttpSettings
 from mt5relay_gateway.http.events import parse_cursors, spelled_cursors
 from mt5relay_gateway.testing import a_health

@@ -14,8 +14,8 @@ import httpx
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.servers import running_server
 
-from mt5relay_gateway.cli.store import running_server
 from mt5relay_gateway.http import HttpSettings
 from mt5relay_gateway.http.exposition import exposition
 from mt5relay_gateway.http.health import Situation, situation_of

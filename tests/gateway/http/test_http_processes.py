@@ -14,6 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.leaks.http import HearingClient
+from tests.leaks.witness import WITNESS
 
 from mt5relay_gateway.cli.child_processes import CREATION_FLAGS, PROCESS_GROUP
 from mt5relay_gateway.http import HttpSettings
@@ -60,13 +62,14 @@ async def _gateway(settings: HttpSettings, keys: Keys, **more: str) -> AsyncGene
     finally:
         if process.returncode is None:
             process.kill()
-        await process.communicate()
+        _, said = await process.communicate()
+        WITNESS.hear("output of a gateway", said)
 
 
 @pytest.fixture
 async def caller(token: Callable[..., Any]) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"authorization": f"Bearer {await token()}"}
-    async with httpx.AsyncClient(headers=headers, timeout=20) as client:
+    async with HearingClient(headers=headers, timeout=20) as client:
         yield client
 
 

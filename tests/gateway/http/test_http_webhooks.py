@@ -14,13 +14,14 @@ import httpx
 import msgspec
 import pytest
 from pydantic import SecretStr
+from tests.leaks.planted import planted
 
 from mt5relay_gateway.http import HttpSettings
 from mt5relay_gateway.http.problems import Refusal
 from mt5relay_gateway.http.webhooks import check_target
 from mt5relay_shared.errors import MT5AuthError
 
-SECRET = "an invented webhook secret"
+SECRET = planted("webhook-of-24-characters")
 QUESTION = {"account": "25115284@MetaQuotes-Demo", "operation": "positions"}
 
 

@@ -23,9 +23,10 @@ from tests.gateway.http.page.browser import (
     installed,
     running_browser,
 )
+from tests.servers import TESTER, as_user, running_server
 from tests.system.conftest import System, prepared_system
 
-from mt5relay_gateway.cli.store import free_port, running_server
+from mt5relay_gateway.cli.store import free_port
 from mt5relay_gateway.http import HttpSettings, http_app, running
 from mt5relay_gateway.http.server import serving
 from mt5relay_gateway.testing import a_health
@@ -220,7 +221,7 @@ async def test_it_does_not_pretend_to_know_while_redis_is_away(
 ) -> None:
     with running_server("--appendonly", "yes", "--appendfsync", "always") as store:
         unguarded = at_store(store.url, http_auth="off")
-        redis: Any = connect(store.url, client_name="page-test")
+        redis: Any = connect(as_user(store.url, TESTER), client_name="page-test")
         await redis.hset(keys.health, mapping=encode_health(a_health()))
         await redis.aclose()
         async with served(unguarded) as address:
