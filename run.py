@@ -7,6 +7,7 @@
     python3 run.py simulate [--seeds N]         whole systems in virtual time, a seed each
     python3 run.py chaos [--minutes N --seed S] kill, freeze and cut real processes, then balance
     python3 run.py hostile [--visits N]         every fault of a terminal at once, answers judged
+    python3 run.py rehearse [--keep]            deploy/README.md, carried out in a scratch folder
     python3 run.py bench [--quick] [--soak N]   throughput, latency, memory, next to its peers
     python3 run.py conformance [--target NAME]  the simulator, or the real package, call by call
 
@@ -33,13 +34,15 @@ if sys.version_info < (3, 11):  # noqa: UP036 - it is for those who do not have 
 ROOT = Path(__file__).resolve().parent
 EXTRAS = {  # command -> extra
     "demo": "demo", "unit": "test", "test": "test", "check": "test", "simulate": "test",
-    "chaos": "test", "hostile": "test", "bench": "bench", "conformance": "test",
+    "chaos": "test", "hostile": "test", "rehearse": "test", "bench": "bench",
+    "conformance": "test",
 }  # fmt: skip
 INTERRUPTED = 130
 PARALLEL = ("-n", "auto", "--dist", "worksteal")  # a later `-n 0` takes it back
 TESTS_AT_ONCE = min(8, max(2, (os.cpu_count() or 1) * 3 // 2))  # many of them wait for processes
 NOT_UNIT = (  # tests that start processes, many times or for long
-    "system", "chaos", "simulation", "typing", "deploy",
+    "system", "chaos", "simulation", "typing", "deploy", "rehearsal", "upgrade", "docs",
+    "leaks",
     "gateway/cli/test_cli_demo.py",
     "worker/test_worker_cli.py", "hostile/test_hostile.py", "gateway/http/page",
     "gateway/http/test_http_description.py", "gateway/http/test_http_malformed.py",
@@ -145,6 +148,11 @@ def hostile(environment: Environment, arguments: list[str]) -> int:
     return told([environment.python, "-m", "tests.hostile.hostile", *arguments])
 
 
+def rehearse(environment: Environment, arguments: list[str]) -> int:
+    os.chdir(environment.root)
+    return told([environment.python, "-m", "tests.rehearsal.rehearse", *arguments])
+
+
 def bench(environment: Environment, arguments: list[str]) -> int:
     os.chdir(environment.root)
     return call([environment.python, "-m", "bench", *arguments])
@@ -163,6 +171,7 @@ def simulate(environment: Environment, arguments: list[str]) -> int:
 def unit(environment: Environment, arguments: list[str]) -> int:
     os.chdir(environment.root)
     spread_tests()
+    os.environ.setdefault("MT5RELAY_SCHEDULING_PATHS", "2000")  # `test` plays ten times as many
     ignored = [f"--ignore=tests/{path}" for path in NOT_UNIT]
     return told([environment.python, "-m", "pytest", *PARALLEL, *ignored, *arguments])
 
@@ -174,7 +183,6 @@ def test(environment: Environment, arguments: list[str]) -> int:
     python = environment.python
     if arguments:
         return told([python, "-m", "pytest", *PARALLEL, *arguments])
-    os.environ.setdefault("MT5RELAY_SCHEDULING_PATHS", "2000")  # counting lines takes long
     steps: list[Command] = [
         [python, "-m", "coverage", "erase"],
         [python, "-m", "coverage", "run", "-m", "pytest", *PARALLEL],
@@ -235,7 +243,8 @@ def heard(command: Command) -> tuple[int, str]:
 
 COMMANDS = {
     "demo": demo, "unit": unit, "test": test, "check": check, "simulate": simulate,
-    "chaos": chaos, "hostile": hostile, "bench": bench, "conformance": conformance,
+    "chaos": chaos, "hostile": hostile, "rehearse": rehearse, "bench": bench,
+    "conformance": conformance,
 }  # fmt: skip
 
 

