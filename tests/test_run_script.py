@@ -85,7 +85,7 @@ def test_continuous_integration_runs_only_what_the_readme_explains(script: Modul
     steps = (SCRIPT.parent / ".ci" / "run").read_text("utf-8")
     readme = (SCRIPT.parent / "README.md").read_text("utf-8")
     commands = set(re.findall(r"python3 run\.py (\w+)", steps))
-    assert commands == {"check", "test", "unit", "simulate", "chaos"}
+    assert commands == {"check", "test", "simulate", "chaos", "rehearse"}
     assert all(f"python3 run.py {command} " in readme for command in commands)
     scripts = set(re.findall(r"bash (\S+)", steps))
     assert scripts == {"deploy/wine/check.sh"}
