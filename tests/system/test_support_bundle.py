@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.leaks.planted import planted
-from tests.servers import OPERATOR, as_user, password_of_user
+from tests.servers import OPERATOR, WORKER, as_user, password_of_user
 from tests.system.conftest import password_of
 
 from mt5relay_gateway.cli.store import free_port
