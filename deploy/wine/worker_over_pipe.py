@@ -29,9 +29,9 @@ from tests.hostile import hostile
 from tests.hostile.tally import SHOWN
 from tests.hostile.truth import make_book
 from tests.hostile.weather import CALM, draw, each_once
+from tests.servers import WORKER, as_user, running_server
 
 from mt5relay_gateway import AccountClient
-from mt5relay_gateway.cli.store import running_server
 from mt5relay_shared.keys import Keys
 
 ACCOUNTS, LANES = 21, 5
@@ -93,7 +93,7 @@ class Run(hostile.Run):
         return {name: value for name, value in usual.items() if name not in simulated} | {
             **SETTINGS,
             # Wine 8 lacks the keep-alive options that redis-py sets.
-            "REDIS_URL": f"{self.url}?socket_keepalive=False",
+            "REDIS_URL": f"{as_user(self.url, WORKER)}?socket_keepalive=False",
             "MT5_PRIVATE_KEY_FILE": windows_path(self.directory / "worker.key"),
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from urllib.parse import urlsplit
 
 from redis.asyncio.connection import parse_url
@@ -27,7 +27,7 @@ def check_transport(url: str, *, allow_plaintext: bool) -> None:
 
 
 @contextlib.contextmanager
-def readable_url() -> Iterator[None]:
+def readable_url() -> Generator[None]:
     """Round the reading of a URL: what libraries say of a wrong one may quote its password.
 
     Raises:

@@ -93,8 +93,8 @@ MUTATIONS = (
     Mutation(
         "entries are acknowledged when they are read",
         WORKER + "intake.py",
-        '*("COUNT", _COUNT, "BLOCK", BLOCK_MS),',
-        '*("COUNT", _COUNT, "BLOCK", BLOCK_MS, "NOACK"),',
+        '*("COUNT", READ_COUNT, "BLOCK", self._block_ms),',
+        '*("COUNT", READ_COUNT, "BLOCK", self._block_ms, "NOACK"),',
         ("tests/system/test_process_deaths.py", CRASHES, SIMULATION, CHAOS),
     ),
     Mutation(
@@ -107,7 +107,7 @@ MUTATIONS = (
     Mutation(
         "pending entries are claimed by idle time",
         WORKER + "intake.py",
-        '        found = await self._read("COUNT", _COUNT, "STREAMS", '
+        '        found = await self._read("COUNT", READ_COUNT, "STREAMS", '
         "self._keys.requests, cursor)\n"
         "        return _entries(found, self._keys.requests)\n",
         "        _, rows, _ = await self._redis.xautoclaim(\n"
@@ -141,8 +141,8 @@ MUTATIONS = (
     Mutation(
         "a crash is charged to nobody",
         LUA + "acquire.lua",
-        "redis.call('HINCRBY', marker, 'crashes', 1)",
-        "redis.call('HINCRBY', marker, 'crashes', 0)",
+        "redis.pcall('HINCRBY', marker, 'crashes', 1)",
+        "redis.pcall('HINCRBY', marker, 'crashes', 0)",
         ("tests/contract/test_lease_scripts.py",),
     ),
     Mutation(

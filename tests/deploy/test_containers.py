@@ -114,9 +114,9 @@ def test_every_base_has_an_exact_version(dockerfile: Path) -> None:
 
 
 def test_the_version_is_this_one() -> None:
-    places = [COMPOSE, DEPLOY / "kubernetes" / "gateway.yaml", DEPLOY / "README.md"]
-    places.append(DEPLOY / "kubernetes" / "kustomization.yaml")
-    pattern = r"(?:mt5relay-gateway:|MT5RELAY_VERSION:-|newTag: |mt5relay-)(\d+\.\d+\.\d+)"
+    kubernetes = DEPLOY / "kubernetes"
+    places = [COMPOSE, kubernetes / "gateway.yaml", kubernetes / "kustomization.yaml"]
+    pattern = r"(?:mt5relay-gateway:|MT5RELAY_VERSION:-|newTag: )(\d+\.\d+\.\d+(?:\.dev\d+)?)"
     for place in places:
         assert set(re.findall(pattern, place.read_text("utf-8"))) == {__version__}, place
 

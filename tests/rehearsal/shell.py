@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import secrets
+import signal
 import subprocess
 import threading
 import time
@@ -39,6 +41,7 @@ class Shell:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            start_new_session=True,
         )
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._reading = threading.Thread(target=self._read, daemon=True)
@@ -84,11 +87,12 @@ class Shell:
             said.append(line)
 
     def close(self) -> None:
-        """End it, whatever it does."""
-        self._process.kill()
+        """End it and what it began, which may hold its pipe, whatever they do."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._reading.join(1)  # what it began may still hold the pipe
+        self._reading.join()
         for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None and not self._reading.is_alive():
+            if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()

@@ -297,6 +297,7 @@ class World:
     async def _call(self, life: _Life, number: int, luck: random.Random) -> None:
         """One caller; when its gateway is killed it is not heard of again."""
         asked, options = self._question(number, luck)
+        self.books.calls(asked)
         assert life.client is not None
         look_up = self._look_up(life.client, asked, options, luck)
         call = asyncio.create_task(look_up)

@@ -176,11 +176,15 @@ def _explained(error: msgspec.DecodeError) -> str:
     return explain(error, (*Faults.__struct_fields__, *LogNormal.__struct_fields__))
 
 
+_UNREAD = (-1, -1)  # the time and size of no file
+
+
 class FaultsFile:
     """Faults that another process may change at any time by writing a file.
 
-    While there is no file the first faults apply. A file that can't be used is logged once and
-    changes nothing: it may be half written.
+    While there is no file the first faults apply. A file that can't be used is logged and changes
+    nothing: it may be half written. One that can't be read, as while Windows replaces it, is tried
+    again at the next look.
     """
 
     def __init__(self, path: Path | None, first: Faults) -> None:
@@ -203,7 +207,10 @@ class FaultsFile:
         try:
             return load_faults(path)
         except FaultsError as error:
-            log.warning("simulator.faults_refused", extra={"reason": str(error)})
+            if isinstance(error.__cause__, OSError):
+                self._stamp = _UNREAD
+            else:
+                log.warning("simulator.faults_refused", extra={"reason": str(error)})
             return self._current
 
 
