@@ -220,7 +220,8 @@ class Books:
         """The first caller of an id gets what this very call allowed, unless another call of the id
         was queued before it, while it waited for Redis or a worker: then that one decided."""
         life = self._lives.get(asked.request_id)
-        if self._calls[asked.request_id] > 1 and life is not None and not _is_from(life.body, asked):
+        was_shared = self._calls[asked.request_id] > 1
+        if was_shared and life is not None and not _is_from(life.body, asked):
             return
         allowed = asked.stale_if_error if answer.stale else asked.max_age
         if answer.source == "snapshot" and answer.age > allowed:
