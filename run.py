@@ -2,7 +2,8 @@
 
     python3 run.py demo [--once] [--json] ...   the demonstration (see `demo --help`)
     python3 run.py unit [PYTEST ARGUMENTS]      the quick tests, without systems of processes
-    python3 run.py test [PYTEST ARGUMENTS]      the tests; without arguments, coverage too
+    python3 run.py test [PYTEST ARGUMENTS]      all tests
+    python3 run.py coverage [PYTEST ARGUMENTS]  the quick tests, and which lines they run
     python3 run.py check                        formatting, lint, types, import contracts
     python3 run.py simulate [--seeds N]         whole systems in virtual time, a seed each
     python3 run.py chaos [--minutes N --seed S] kill, freeze and cut real processes, then balance
@@ -34,19 +35,21 @@ if sys.version_info < (3, 11):  # noqa: UP036 - it is for those who do not have 
 ROOT = Path(__file__).resolve().parent
 EXTRAS = {  # command -> extra
     "demo": "demo", "unit": "test", "test": "test", "check": "test", "simulate": "test",
-    "chaos": "test", "hostile": "test", "rehearse": "test", "bench": "bench",
+    "coverage": "test", "chaos": "test", "hostile": "test", "rehearse": "test", "bench": "bench",
     "conformance": "test",
 }  # fmt: skip
 INTERRUPTED = 130
 PARALLEL = ("-n", "auto", "--dist", "worksteal")  # a later `-n 0` takes it back
 TESTS_AT_ONCE = min(8, max(2, (os.cpu_count() or 1) * 3 // 2))  # many of them wait for processes
-NOT_UNIT = (  # tests that start processes, many times or for long
-    "system", "chaos", "simulation", "typing", "deploy", "rehearsal", "upgrade", "docs",
-    "leaks",
-    "gateway/cli/test_cli_demo.py",
-    "worker/test_worker_cli.py", "hostile/test_hostile.py", "gateway/http/page",
-    "gateway/http/test_http_description.py", "gateway/http/test_http_malformed.py",
-    "gateway/http/test_http_processes.py",
+NOT_UNIT = (  # tests that start processes, many times or for long, or compute for long
+    "chaos", "deploy", "docs", "leaks", "rehearsal", "simulation", "system", "typing", "upgrade",
+    "contract/test_script_model.py",
+    "gateway/cli/test_cli_demo.py", "gateway/cli/test_cli_demo_faults.py",
+    "gateway/http/page", "gateway/http/test_http_description.py",
+    "gateway/http/test_http_malformed.py", "gateway/http/test_http_processes.py",
+    "hostile/test_hostile.py",
+    "worker/probe/test_probe_command.py", "worker/probe/test_probe_profile.py",
+    "worker/test_lease_keeper.py", "worker/test_worker_cli.py",
 )  # fmt: skip
 
 Command = Sequence[str | Path]
@@ -169,31 +172,37 @@ def simulate(environment: Environment, arguments: list[str]) -> int:
 
 
 def unit(environment: Environment, arguments: list[str]) -> int:
-    os.chdir(environment.root)
-    spread_tests()
-    os.environ.setdefault("MT5RELAY_SCHEDULING_PATHS", "2000")  # `test` plays ten times as many
-    ignored = [f"--ignore=tests/{path}" for path in NOT_UNIT]
-    return told([environment.python, "-m", "pytest", *PARALLEL, *ignored, *arguments])
+    prepare_tests(environment)
+    return told([environment.python, "-m", "pytest", *unit_tests(), *arguments])
 
 
-def test(environment: Environment, arguments: list[str]) -> int:
+def coverage(environment: Environment, arguments: list[str]) -> int:
     """Stops at the first step that fails: coverage of a failing run says nothing."""
-    os.chdir(environment.root)
-    spread_tests()
+    prepare_tests(environment)
     python = environment.python
-    if arguments:
-        return told([python, "-m", "pytest", *PARALLEL, *arguments])
     steps: list[Command] = [
         [python, "-m", "coverage", "erase"],
-        [python, "-m", "coverage", "run", "-m", "pytest", *PARALLEL],
+        [python, "-m", "coverage", "run", "-m", "pytest", *unit_tests(), *arguments],
         [python, "-m", "coverage", "combine", "--quiet"],
         [python, "-m", "coverage", "report"],
     ]
     return next((status for step in steps if (status := told(step)) != 0), 0)
 
 
-def spread_tests() -> None:
+def test(environment: Environment, arguments: list[str]) -> int:
+    prepare_tests(environment)
+    return told([environment.python, "-m", "pytest", *PARALLEL, *arguments])
+
+
+def unit_tests() -> list[str]:
+    """Arguments for pytest, which also leave out most of the schedule's random paths."""
+    os.environ.setdefault("MT5RELAY_SCHEDULING_PATHS", "2000")
+    return [*PARALLEL, *(f"--ignore=tests/{path}" for path in NOT_UNIT)]
+
+
+def prepare_tests(environment: Environment) -> None:
     """Say how many processes `-n auto` means, unless the environment says it."""
+    os.chdir(environment.root)
     os.environ.setdefault("PYTEST_XDIST_AUTO_NUM_WORKERS", str(TESTS_AT_ONCE))
 
 
@@ -242,7 +251,7 @@ def heard(command: Command) -> tuple[int, str]:
 
 
 COMMANDS = {
-    "demo": demo, "unit": unit, "test": test, "check": check, "simulate": simulate,
+    "demo": demo, "unit": unit, "test": test, "coverage": coverage, "check": check, "simulate": simulate,
     "chaos": chaos, "hostile": hostile, "rehearse": rehearse, "bench": bench,
     "conformance": conformance,
 }  # fmt: skip

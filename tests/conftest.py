@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import stamina.instrumentation
 import structlog
-from coverage import Coverage
 from redis.asyncio import Redis
 from tests.leaks.files import hear_files_in
 from tests.leaks.processes import watch_arguments
@@ -92,20 +91,6 @@ def expected_refusals(request: pytest.FixtureRequest) -> Iterator[set[tuple[str,
     if "tmp_path" in request.node.funcargs:
         hear_files_in(request.node.funcargs["tmp_path"])
     assert not refused, "refused by users.acl:\n" + "\n".join(map(str, refused))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def lines_uncounted(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Counting lines makes what computes for long four times as slow: `uncounted` spares it that.
-
-    What such a module runs is to be covered by others too.
-    """
-    counting = Coverage.current() if request.node.get_closest_marker("uncounted") else None
-    if counting is not None:
-        counting.stop()
-    yield
-    if counting is not None:
-        counting.start()
 
 
 @pytest.fixture(autouse=True)

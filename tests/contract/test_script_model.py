@@ -38,7 +38,6 @@ from tests.contract.script_model import (
 from tests.contract.script_stores import Store, fake_store, real_store
 from tests.servers import AclServer, running_server
 
-pytestmark = pytest.mark.uncounted
 T = TypeVar("T")
 DECLARED_WITHOUT_EXPIRY = {"requests", "accounts", "sealing-key", "fence", "events", "dead"}
 

@@ -10,6 +10,7 @@ NOT_RUN = {
     "python3 run.py check": MINUTES,
     "python3 run.py unit": MINUTES,
     "python3 run.py test": MINUTES,
+    "python3 run.py coverage": MINUTES,
     "python3 run.py simulate": MINUTES,
     "python3 run.py chaos": MINUTES,
     "python3 run.py hostile": MINUTES,

@@ -18,7 +18,6 @@ from tests.worker.scheduling.strict_fifo import impatient_fifo_ms, strict_fifo_l
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.operations import SNAPSHOT_OPERATIONS, Operation
 
-pytestmark = pytest.mark.uncounted
 PATHS = int(os.environ.get("MT5RELAY_SCHEDULING_PATHS") or 20_000)
 MISJUDGED_PATHS = PATHS // 10
 ACCOUNTS = [AccountId(number, f"Server-{number % 2}") for number in range(1, 6)]
