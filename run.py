@@ -251,8 +251,8 @@ def heard(command: Command) -> tuple[int, str]:
 
 
 COMMANDS = {
-    "demo": demo, "unit": unit, "test": test, "coverage": coverage, "check": check, "simulate": simulate,
-    "chaos": chaos, "hostile": hostile, "rehearse": rehearse, "bench": bench,
+    "demo": demo, "unit": unit, "test": test, "coverage": coverage, "check": check,
+    "simulate": simulate, "chaos": chaos, "hostile": hostile, "rehearse": rehearse, "bench": bench,
     "conformance": conformance,
 }  # fmt: skip
 
