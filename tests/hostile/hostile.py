@@ -42,7 +42,7 @@ from mt5relay_shared.operations import Operation
 from mt5relay_shared.redis_client import connect
 from mt5relay_shared.sealing import seal
 from mt5relay_shared.secret import Secret
-from mt5relay_worker.credentials import write_private_key
+from mt5relay_worker.key_file import write_private_key
 from mt5relay_worker.simulator import Book, dump_book
 
 GATEWAYS, CALLERS = 2, 12

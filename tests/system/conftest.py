@@ -28,7 +28,7 @@ from mt5relay_shared.keys import Keys
 from mt5relay_shared.redis_client import connect
 from mt5relay_shared.sealing import seal
 from mt5relay_shared.secret import Secret
-from mt5relay_worker.credentials import write_private_key
+from mt5relay_worker.key_file import write_private_key
 
 START_LIMIT = 20.0  # seconds until a started process must be useful
 

@@ -20,10 +20,10 @@ from mt5relay_shared.sealing import seal
 from mt5relay_shared.secret import Secret
 from mt5relay_worker.connection_manager import (
     ConnectionLimits,
-    Credential,
     MT5ConnectionManager,
 )
-from mt5relay_worker.credentials import write_private_key
+from mt5relay_worker.credential_turns import Credential
+from mt5relay_worker.key_file import write_private_key
 from mt5relay_worker.retry import RetryPolicy
 from mt5relay_worker.sessions import SessionPool
 from mt5relay_worker.settings import WorkerSettings

@@ -14,7 +14,7 @@ from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.envelopes import decode_sealing_key, read_envelope
 from mt5relay_shared.sealing import seal
 from mt5relay_shared.secret import Secret
-from mt5relay_worker.credentials import read_key_file, replace_key_file
+from mt5relay_worker.key_file import read_key_file, replace_key_file
 
 RETIRE = ("rotate-key", "--retire", "--json")
 

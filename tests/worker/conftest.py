@@ -40,10 +40,10 @@ from mt5relay_worker.backlog import Backlog
 from mt5relay_worker.breaker import BreakerPolicy, CircuitBreaker
 from mt5relay_worker.connection_manager import (
     ConnectionLimits,
-    Credential,
     MT5ConnectionManager,
 )
 from mt5relay_worker.costs import Costs
+from mt5relay_worker.credential_turns import Credential
 from mt5relay_worker.delivery import Delivery
 from mt5relay_worker.event_log import EventLog
 from mt5relay_worker.fallback import Fallback

@@ -29,9 +29,9 @@ from mt5relay_shared.records import AccountInfo
 from mt5relay_worker.connection_manager import (
     TERMINAL_FAILURES,
     ConnectionLimits,
-    Credential,
     MT5ConnectionManager,
 )
+from mt5relay_worker.credential_turns import Credential
 from mt5relay_worker.retry import RetryPolicy
 from mt5relay_worker.sessions import SessionPool
 from mt5relay_worker.state import ConnectionStatus, Detail, Transition

@@ -11,8 +11,8 @@ from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.envelopes import Envelope, envelope_fingerprint
 from mt5relay_shared.errors import MT5StateError
 from mt5relay_shared.sealing import generate_private_key, load_private_key, public_part
-from mt5relay_worker.connection_manager import Credential, CredentialTurns
 from mt5relay_worker.credential_keeper import CredentialKeeper
+from mt5relay_worker.credential_turns import Credential, CredentialTurns
 from mt5relay_worker.event_log import EventLog
 from mt5relay_worker.server_clock import ServerClock
 

@@ -14,7 +14,7 @@ import pytest
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import Outcome
 from mt5relay_shared.health import BreakerState, ConnectionState
-from mt5relay_worker.connection_manager import Credential
+from mt5relay_worker.credential_turns import Credential
 from mt5relay_worker.health import LastProbe
 from mt5relay_worker.health_check import HealthCheck
 from mt5relay_worker.terminal.protocol import Initialize, Probe, Visit

@@ -8,7 +8,7 @@ import pytest
 
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.sealing import generate_private_key, load_private_key
-from mt5relay_worker.credentials import (
+from mt5relay_worker.key_file import (
     KeyFile,
     parse_key_file,
     read_key_file,

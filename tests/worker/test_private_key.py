@@ -10,7 +10,7 @@ import pytest
 
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.sealing import generate_private_key, load_private_key, public_part
-from mt5relay_worker.credentials import read_private_keys, write_private_key
+from mt5relay_worker.key_file import read_private_keys, write_private_key
 from mt5relay_worker.settings import WorkerSettings
 
 only_on_posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no file modes")

@@ -19,7 +19,7 @@ from mt5relay_shared.envelopes import decode_sealing_key
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.sealing import load_private_key, public_part
 from mt5relay_worker.cli import EXIT_LEASE_LOST
-from mt5relay_worker.credentials import write_private_key
+from mt5relay_worker.key_file import write_private_key
 
 if TYPE_CHECKING:
     from tests.worker.conftest import Until

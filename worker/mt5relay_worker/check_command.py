@@ -22,9 +22,9 @@ from mt5relay_shared.findings import Finding, has_failed, in_words, worst
 from mt5relay_shared.redis_client import connect
 from mt5relay_shared.settings import load_settings_or_exit
 from mt5relay_shared.transport import hosts_of
-from mt5relay_worker.credentials import read_private_keys
 from mt5relay_worker.host_checks import HostFacts, examine_host
 from mt5relay_worker.key_command import EXIT_FAILURE
+from mt5relay_worker.key_file import read_private_keys
 from mt5relay_worker.settings import WorkerSettings
 from mt5relay_worker.terminal.pipe_check import is_running
 

@@ -16,15 +16,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Self, TypeVar
 
 import anyio
 import msgspec
 
 from mt5relay_shared.accounts import AccountId
-from mt5relay_shared.envelopes import SealingKey, envelope_fingerprint
+from mt5relay_shared.envelopes import SealingKey
 from mt5relay_shared.errors import (
     MT5ConnectionError,
     MT5DataError,
@@ -35,6 +35,7 @@ from mt5relay_shared.errors import (
 from mt5relay_shared.health import ConnectionState
 from mt5relay_shared.logs import get_logger
 from mt5relay_shared.records import AccountInfo
+from mt5relay_worker.credential_turns import Credential, CredentialTurns, credential_refused
 from mt5relay_worker.retry import RetryPolicy
 from mt5relay_worker.sessions import SessionPool
 from mt5relay_worker.state import ConnectionStatus, Detail
@@ -43,7 +44,6 @@ from mt5relay_worker.terminal.protocol import (
     Answer,
     Command,
     Detach,
-    Enrolled,
     Failed,
     Forget,
     Hello,
@@ -52,9 +52,6 @@ from mt5relay_worker.terminal.protocol import (
     Probe,
     Probed,
     Read,
-    ReadKeys,
-    Reseal,
-    Resealed,
     Visit,
     Visited,
 )
@@ -81,26 +78,8 @@ def is_terminals(error: MT5Error) -> bool:
     return error.code in TERMINAL_FAILURES and not is_one_servers(error)
 
 
-class CredentialRefusedError(MT5StateError):
-    """It is the credential's own fault, whatever the terminal does: it must be enrolled anew."""
-
-    why: Literal["replayed", "trading_rights"]
-
-
 AnswerT = TypeVar("AnswerT", bound=Answer)
 ResultT = TypeVar("ResultT")
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """An account and its sealed credential, which only the terminal process can open."""
-
-    account: AccountId
-    envelope: bytes = field(repr=False)
-    fingerprint: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "fingerprint", envelope_fingerprint(self.envelope))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,64 +118,6 @@ class ProbeReport:
     latency_ms: float
     trade_allowed: bool
     account: AccountId | None
-
-
-class CredentialTurns:
-    """Turns on the terminal process that concern sealed credentials; no account is logged in to.
-
-    Each does nothing while no terminal process runs: a new one reads the keys anyway.
-    """
-
-    def __init__(
-        self,
-        turn: anyio.Lock,
-        terminal: Terminal,
-        command: Callable[[Command], Awaitable[Answer]],
-        introduced: Callable[[Hello], Awaitable[None]],
-    ) -> None:
-        self.key_ids: list[str] = []  # of the keys that are held, the current one first
-        self._turn = turn
-        self._terminal = terminal
-        self._command = command
-        self._introduced = introduced
-
-    async def read_keys(self) -> list[str] | None:
-        """Have the private keys read anew and the current one published; returns the ids of all.
-
-        Raises:
-            MT5Error: they can't be read; those read before are used on.
-        """
-        async with self._turn:
-            hello = await self._ask(ReadKeys())
-            if not isinstance(hello, Hello):
-                return None
-            await self._introduced(hello)
-            return hello.key_ids
-
-    async def reseal(self, credential: Credential) -> bytes | None:
-        """Have a credential sealed anew for the current key.
-
-        Raises:
-            MT5Error: it does not open.
-        """
-        account = credential.account
-        async with self._turn:
-            answer = await self._ask(Reseal(account.login, account.server, credential.envelope))
-        return answer.envelope if isinstance(answer, Resealed) else None
-
-    async def only_these_are_enrolled(self, accounts: Iterable[AccountId]) -> bool:
-        """Have the credentials of all others forgotten, and refused if they come back; False where
-        that was not done.
-
-        Raises:
-            MT5Error: the terminal process did not answer.
-        """
-        pairs = [(account.login, account.server) for account in accounts]
-        async with self._turn:
-            return await self._ask(Enrolled(pairs)) is not None
-
-    async def _ask(self, command: Command) -> Answer | None:
-        return await self._command(command) if self._terminal.is_running else None
 
 
 class MT5ConnectionManager:
@@ -498,7 +419,7 @@ class MT5ConnectionManager:
         if isinstance(answer, Failed):
             self._identity_mismatches += answer.identity_mismatch
             if answer.about_credential is not None:
-                raise _credential_refused(answer.message, answer.about_credential)
+                raise credential_refused(answer.message, answer.about_credential)
             raise error_for(answer.code, answer.message, mt5_error=answer.mt5)
         if expected is not None and not isinstance(answer, expected):
             self._lost()
@@ -605,14 +526,6 @@ class MT5ConnectionManager:
 
     def __repr__(self) -> str:
         return f"<MT5ConnectionManager {self._status!r} {self._pool!r}>"
-
-
-def _credential_refused(
-    message: str, why: Literal["replayed", "trading_rights"]
-) -> CredentialRefusedError:
-    error = CredentialRefusedError(message)
-    error.why = why
-    return error
 
 
 def _log_at_once(call: str) -> None:

@@ -22,7 +22,7 @@ from mt5relay_shared.errors import MT5Error, MT5ValidationError
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.logs import get_logger
 from mt5relay_shared.scripts import RESEAL
-from mt5relay_worker.connection_manager import Credential, CredentialTurns
+from mt5relay_worker.credential_turns import Credential, CredentialTurns
 from mt5relay_worker.event_log import EventLog
 from mt5relay_worker.lease import Lease
 from mt5relay_worker.lockout import Lockout

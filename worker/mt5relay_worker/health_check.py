@@ -11,10 +11,10 @@ from mt5relay_shared.logs import get_logger
 from mt5relay_worker.breaker import CircuitBreaker
 from mt5relay_worker.connection_manager import (
     TERMINAL_FAILURES,
-    Credential,
     MT5ConnectionManager,
     ProbeReport,
 )
+from mt5relay_worker.credential_turns import Credential
 from mt5relay_worker.health import LastProbe
 from mt5relay_worker.visits import Visits
 

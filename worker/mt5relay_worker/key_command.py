@@ -10,7 +10,7 @@ import msgspec
 from cyclopts import Parameter
 
 from mt5relay_shared.errors import MT5ValidationError
-from mt5relay_worker.credentials import write_private_key
+from mt5relay_worker.key_file import write_private_key
 
 EXIT_FAILURE = 1
 

@@ -27,7 +27,7 @@ from mt5relay_shared.errors import MT5StateError, MT5ValidationError
 from mt5relay_shared.keys import Keys, check_terminal_id
 from mt5relay_shared.redis_client import connect
 from mt5relay_shared.settings import load_settings_or_exit
-from mt5relay_worker.credentials import (
+from mt5relay_worker.key_file import (
     KeyFile,
     parse_key_file,
     read_key_file,

@@ -18,7 +18,7 @@ from mt5relay_shared.scripts import BEGIN, BURY, COMPLETE, Argument
 from mt5relay_shared.snapshots import FIELDS, Snapshot, decode_snapshot
 from mt5relay_shared.timings import Phase, Timings
 from mt5relay_worker.backlog import Waiting
-from mt5relay_worker.connection_manager import Credential
+from mt5relay_worker.credential_turns import Credential
 from mt5relay_worker.lease import Lease
 from mt5relay_worker.server_clock import ServerClock
 

@@ -23,13 +23,9 @@ from mt5relay_shared.logs import get_logger
 from mt5relay_shared.operations import SNAPSHOT_OPERATIONS, Operation
 from mt5relay_worker.backlog import Backlog, Waiting
 from mt5relay_worker.breaker import CircuitBreaker
-from mt5relay_worker.connection_manager import (
-    Credential,
-    CredentialRefusedError,
-    MT5ConnectionManager,
-    is_one_servers,
-)
+from mt5relay_worker.connection_manager import MT5ConnectionManager, is_one_servers
 from mt5relay_worker.costs import Costs
+from mt5relay_worker.credential_turns import Credential, CredentialRefusedError
 from mt5relay_worker.delivery import Delivery, Finished, error_of
 from mt5relay_worker.fallback import Fallback
 from mt5relay_worker.governor import LoginGovernor

@@ -14,7 +14,7 @@ from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.envelopes import SealingKey, envelope_fingerprint
 from mt5relay_shared.sealing import public_part, seal
 from mt5relay_shared.secret import Secret
-from mt5relay_worker.credentials import write_private_key
+from mt5relay_worker.key_file import write_private_key
 from mt5relay_worker.key_ring import KeyRing
 from mt5relay_worker.settings import WorkerSettings
 from mt5relay_worker.simulator import Book, Faults, SimulatedMetaTrader5, dump_book

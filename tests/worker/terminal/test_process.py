@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from mt5relay_shared.errors import MT5ConnectionError, MT5InitError, MT5TimeoutError
-from mt5relay_worker.credentials import write_private_key
+from mt5relay_worker.key_file import write_private_key
 from mt5relay_worker.settings import WorkerSettings
 from mt5relay_worker.terminal.process import TerminalProcess
 from mt5relay_worker.terminal.protocol import (

@@ -21,7 +21,7 @@ import msgspec
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.secret import Secret
-from mt5relay_worker.credentials import read_private_keys
+from mt5relay_worker.key_file import read_private_keys
 from mt5relay_worker.key_ring import KeyRing
 from mt5relay_worker.simulator import BookError, SimulatedMetaTrader5, load_book
 from mt5relay_worker.terminal.exclusive import TerminalLock

@@ -15,7 +15,7 @@ import msgspec
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import MT5ValidationError
-from mt5relay_worker.credentials import replace_owner_only, sweep
+from mt5relay_worker.key_file import replace_owner_only, sweep
 from mt5relay_worker.terminal.replays import Mark
 
 
