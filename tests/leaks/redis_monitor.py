@@ -56,7 +56,7 @@ class Monitor:
             link.settimeout(None)
             link.sendall(self._greeting)
             self._link = link
-            while data := link.recv(1 << 20):
+            while data := link.recv(1 << 16):
                 WITNESS.hear_more(SENT, data)
 
     def catch_up(self, redis: Any) -> None:

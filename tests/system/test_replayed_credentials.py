@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from tests.leaks.planted import planted
 from tests.system.conftest import System, password_of, until
 
 from mt5relay_gateway import AccountClient
@@ -42,6 +43,15 @@ async def refusals(system: System) -> list[tuple[str, str]]:
     return [(one["detail"], one["cause"]) for one in found if one["to"] == "refused"]
 
 
+async def until_refused(system: System, account: AccountId, why: str) -> None:
+    """Until the event is there: it is written beside the reply, by nobody waited for."""
+
+    async def is_told() -> bool:
+        return (str(account), why) in await refusals(system)
+
+    await until(is_told, system.tail)
+
+
 async def test_an_older_credential_is_refused_also_after_a_restart(
     system: System, client: AccountClient
 ) -> None:
@@ -54,11 +64,7 @@ async def test_an_older_credential_is_refused_also_after_a_restart(
     with pytest.raises(MT5StateError, match=f"older than .*accounts add {account}") as refused:
         await client.positions(account)
     assert refused.value.code == "INVALID_STATE"
-
-    async def is_told() -> bool:
-        return (str(account), "replayed") in await refusals(system)
-
-    await until(is_told, system.tail)
+    await until_refused(system, account, "replayed")
     worker.close_input()
     worker.wait()
     system.start_worker()
@@ -136,14 +142,14 @@ async def test_an_account_that_could_trade_is_refused_until_it_is_enrolled_as_an
     system: System, client: AccountClient
 ) -> None:
     account = system.accounts[0]
-    investor = Secret("PlantedSecret-investor")
+    investor = Secret(planted("investor"))
     give_investor_password(system, account, investor)
     await system.start(MT5_INVESTOR_ONLY="true")
     for _ in range(2):
         with pytest.raises(MT5StateError, match=f"investor password: .*accounts add {account}"):
             await client.positions(account)
     await system.until_health(logins=b"0", breaker=b"CLOSED")
-    assert (str(account), "trading_rights") in await refusals(system)
+    await until_refused(system, account, "trading_rights")
     key = decode_sealing_key(await system.redis.get(system.keys.sealing_key))
     await put(system, account, seal(investor, account, key, NOON))
     assert (await client.account_info(account)).data.trade_allowed is False
