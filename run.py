@@ -44,7 +44,8 @@ TESTS_AT_ONCE = min(8, max(2, (os.cpu_count() or 1) * 3 // 2))  # many of them w
 NOT_UNIT = (  # tests that start processes, many times or for long, or compute for long
     "chaos", "deploy", "docs", "leaks", "rehearsal", "simulation", "system", "typing", "upgrade",
     "contract/test_script_model.py",
-    "gateway/cli/test_cli_demo.py", "gateway/cli/test_cli_demo_faults.py",
+    "gateway/cli/test_cli_accounts.py", "gateway/cli/test_cli_demo.py",
+    "gateway/cli/test_cli_demo_faults.py", "gateway/test_recovery.py",
     "gateway/http/page", "gateway/http/test_http_description.py",
     "gateway/http/test_http_malformed.py", "gateway/http/test_http_processes.py",
     "hostile/test_hostile.py",

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 import structlog
 from redis.asyncio import Redis
+from tests.ending import end
 from tests.leaks.witness import WITNESS
 from tests.servers import OPERATOR, AclServer, as_user
 
@@ -254,8 +255,7 @@ async def worker(redis: Redis, keys: Keys) -> AsyncIterator[EchoWorker]:
     await echo.publish()
     task = asyncio.create_task(echo.run())
     yield echo
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end(task)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from pydantic import SecretStr
 from redis.asyncio import Redis
+from tests.ending import end
 from tests.gateway.conftest import EchoWorker
 from tests.servers import COMMANDING, TESTER, as_user
 
@@ -83,8 +84,7 @@ def running_gateway(settings: HttpSettings, keys: Keys) -> Generator[Running]:
                 if len(worker.requests) > 1_000:  # what it remembers must not look like a leak
                     worker.requests.clear()
                 await redis.pexpire(keys.lease, 60_000)
-        obeying.cancel()
-        await asyncio.gather(obeying, return_exceptions=True)
+        await end(obeying)
         worker.stop()
         await draining
         await batch.aclose()

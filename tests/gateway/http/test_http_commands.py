@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
+from tests.ending import end
 from tests.gateway.http.description_server import obey
 from tests.servers import COMMANDING, as_user
 
@@ -33,8 +34,7 @@ def settings(settings: HttpSettings) -> HttpSettings:
 async def obedient(redis: Redis, keys: Keys, worker: Any) -> AsyncIterator[None]:
     obeying = asyncio.create_task(obey(redis, keys))
     yield
-    obeying.cancel()
-    await asyncio.gather(obeying, return_exceptions=True)
+    await end(obeying)
 
 
 @pytest.mark.usefixtures("obedient")
