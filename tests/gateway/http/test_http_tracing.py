@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -18,13 +19,14 @@ PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 
 
 @pytest.fixture(scope="module")
-def exporter() -> InMemorySpanExporter:
-    """OpenTelemetry has one provider in a process, for good."""
+def exporter() -> Iterator[InMemorySpanExporter]:
+    """OpenTelemetry has one provider in a process, for good: later tests' spans are not kept."""
     found = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(found))
     trace.set_tracer_provider(provider)
-    return found
+    yield found
+    found.shutdown()
 
 
 @pytest.mark.parametrize(
