@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import logging
 import os
 import re
@@ -21,6 +20,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 from redis.retry import Retry
+from tests.commands import AsUser, only_these
 from tests.deploy.conftest import DEPLOY, TESTER, GuardedServer, set_passwords
 from tests.leaks.http import HearingClient
 from tests.leaks.planted import also_secret, planted
@@ -28,7 +28,6 @@ from tests.leaks.witness import WITNESS
 from tests.system.conftest import System, password_of, prepared_system
 
 from mt5relay_gateway import AccountClient, FleetClient
-from mt5relay_gateway.cli.app import run
 from mt5relay_shared.envelopes import decode_sealing_key
 from mt5relay_shared.keys import FleetKeys, Keys
 from mt5relay_shared.scripts import ALL
@@ -275,23 +274,16 @@ def command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Command]:
-    """Run `mt5relay` as a user, in this process; it must succeed. Returns what it printed."""
-    for name in [name for name in os.environ if name.startswith("MT5_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("MT5_TERMINAL_ID", keys.terminal)
-    monkeypatch.chdir(tmp_path)
+    """Run `mt5relay` as a user; it must succeed. Returns what it printed."""
+    environment = only_these({"MT5_TERMINAL_ID": keys.terminal}, monkeypatch, tmp_path)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    as_a_user = AsUser(guarded.url, environment, monkeypatch, capsys)
 
-    async def run_as(user: str, *words: str, text: str = "", **more: str) -> str:
-        for name, value in {"REDIS_URL": guarded.url(user), **more}.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
-        capsys.readouterr()
-        status = await asyncio.to_thread(run, words)
-        printed = capsys.readouterr()
-        WITNESS.hear("output of a command", printed.err)
-        assert status == 0, f"{user} {words}: {printed.out}{printed.err}"
-        return printed.out
+    async def run_as(user: str, *words: str, text: str | None = None, **more: str) -> str:
+        ended = await as_a_user(user, *words, text=text, **more)
+        WITNESS.hear("output of a command", ended.err)
+        assert ended.status == 0, f"{user} {words}: {ended.out}{ended.err}"
+        return ended.out
 
     yield run_as
     structlog.reset_defaults()

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
-import os
-import sys
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.commands import AsUser, only_these
 from tests.leaks.witness import WITNESS
 from tests.servers import AclServer, as_user
 from tests.system.conftest import System, prepared_system
 
-from mt5relay_gateway.cli.app import run
 from mt5relay_shared.keys import Keys
 
 Command = Callable[..., Any]
@@ -35,21 +32,16 @@ def command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Command:
-    """Run `mt5relay` as a user, in this process; returns its status and what it printed."""
-    for name in [name for name in os.environ if name.startswith("MT5_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("MT5_TERMINAL_ID", keys.terminal)
-    monkeypatch.setenv("MT5_LOG_LEVEL", "debug")
-    monkeypatch.chdir(tmp_path)
+    """Run `mt5relay` as a user; returns its status and what it printed."""
+    settings = {"MT5_TERMINAL_ID": keys.terminal, "MT5_LOG_LEVEL": "debug"}
+    environment = only_these(settings, monkeypatch, tmp_path)
+    as_a_user = AsUser(partial(as_user, server.url), environment, monkeypatch, capsys)
 
-    async def run_as(user: str, *words: str, text: str = "", **more: str) -> tuple[int, str]:
-        for name, value in {"REDIS_URL": as_user(server.url, user), **more}.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
-        capsys.readouterr()
-        status = await asyncio.to_thread(run, words)
-        printed = capsys.readouterr()
-        WITNESS.hear(f"output of mt5relay {words[0]}", printed.out + printed.err)
-        return status, printed.out + printed.err
+    async def run_as(
+        user: str, *words: str, text: str | None = None, **more: str
+    ) -> tuple[int, str]:
+        ended = await as_a_user(user, *words, text=text, **more)
+        WITNESS.hear(f"output of mt5relay {words[0]}", ended.out + ended.err)
+        return ended.status, ended.out + ended.err
 
     return run_as

@@ -59,8 +59,6 @@ class Checks:
     def the_worker_finds_no_problem(self) -> None:
         worker = self.supervisor.services[WORKER]
         program = self.host.programs / "mt5relay-worker"
-        if self.run([str(program), "check", "--help"]).status != 0:
-            return  # this release has no such command
         environment = {
             **self.host.environment(),
             **worker.environment(),

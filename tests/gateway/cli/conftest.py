@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +13,11 @@ import msgspec
 import pytest
 import structlog
 from redis.asyncio import Redis
+from tests.commands import Ended, only_these, run_apart, run_here
 from tests.ending import end
 from tests.leaks.witness import WITNESS
 from tests.servers import OPERATOR, AclServer, as_user
 
-from mt5relay_gateway.cli.app import run
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.envelopes import SealingKey
 from mt5relay_shared.errors import MT5Error
@@ -49,21 +46,6 @@ from mt5relay_shared.sealing import generate_private_key, load_private_key, publ
 AS_OF_MS = 1_750_000_000_000
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        return msgspec.json.decode(self.out)
-
-    def json_lines(self) -> list[Any]:
-        return [msgspec.json.decode(line) for line in self.out.splitlines()]
-
-
 RunCli = Callable[..., Any]
 
 
@@ -72,20 +54,12 @@ def environment(
     server: AclServer, keys: Keys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> dict[str, str]:
     """The settings of this test's terminal, also as this process's environment."""
-    source_roots = os.environ.get("PYTHONPATH", "")
-    absolute = os.pathsep.join(map(os.path.abspath, filter(None, source_roots.split(os.pathsep))))
     settings = {
         "REDIS_URL": as_user(server.url, OPERATOR),
         "MT5_TERMINAL_ID": keys.terminal,
         "COLUMNS": "200",
-        "PYTHONPATH": absolute,
     }
-    for name in [name for name in os.environ if name.startswith("MT5_")]:
-        monkeypatch.delenv(name)
-    for name, text in settings.items():
-        monkeypatch.setenv(name, text)
-    monkeypatch.chdir(tmp_path)  # a developer's .env must not decide what a test finds
-    return {**os.environ, **settings}
+    return only_these(settings, monkeypatch, tmp_path)
 
 
 @pytest.fixture
@@ -94,11 +68,9 @@ def cli(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> Iter
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
     async def run_command(*words: str) -> Ended:
-        capsys.readouterr()
-        status = await asyncio.to_thread(run, words)
-        printed = capsys.readouterr()
-        WITNESS.hear("output of a command", printed.out + printed.err)
-        return Ended(status, printed.out, printed.err)
+        ended = await run_here(capsys, *words)
+        WITNESS.hear("output of a command", ended.out + ended.err)
+        return ended
 
     yield run_command
     structlog.reset_defaults()
@@ -109,18 +81,9 @@ def program(environment: dict[str, str]) -> RunCli:
     """Run a command as a process of its own, with a text as standard input."""
 
     async def run_program(*words: str, text: str = "", **changed: str) -> Ended:
-        ended = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "mt5relay_gateway.cli", *words],
-            env={**environment, **changed},
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        WITNESS.hear("output of a command", ended.stdout + ended.stderr)
-        return Ended(ended.returncode, ended.stdout, ended.stderr)
+        ended = await run_apart({**environment, **changed}, *words, text=text)
+        WITNESS.hear("output of a command", ended.out + ended.err)
+        return ended
 
     return run_program
 

@@ -64,7 +64,7 @@ def test_a_line_is_told_without_what_nobody_is_to_see(line: str, hidden: str) ->
     [
         f"key {KEY_ID} published",
         "2026-01-05T10:00:00.000Z breaker CLOSED -> OPEN (MT5_TIMEOUT)",
-        'File "/work/gateway/mt5relay_gateway/cli/app.py", line 12, in run',
+        'File "/opt/mt5relay/mt5relay_gateway/cli/app.py", line 12, in run',
         "terminal.process.started pid=4711 after_ms=182.5",
         r"C:\Program Files\MetaTrader 5\terminal64.exe",
         "read 3 entries of {mt5:main}:requests in 0.004 s",
