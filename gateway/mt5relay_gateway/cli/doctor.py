@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from mt5relay_gateway.cli.exits import FAILURE, OK
-from mt5relay_gateway.cli.output import console, iso_text, print_json, printable
+from mt5relay_gateway.cli.output import AsJson, console, iso_text, print_json, printable
 from mt5relay_gateway.doctor.checks import examine
 from mt5relay_gateway.doctor.gathering import gather
 from mt5relay_gateway.settings import GatewaySettings
@@ -44,7 +44,7 @@ async def doctor(
     terminal: str | None = None,
     all_terminals: Annotated[bool, Parameter(name="--all", negative="")] = False,
     strict: Annotated[bool, Parameter(negative="")] = False,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Examine Redis, the worker, the queue and the credentials; say what mends what is wrong.
 

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from mt5relay_gateway.doctor.facts import Client
 from mt5relay_gateway.doctor.looks import Look, Seen, Unseen
+from mt5relay_gateway.operating.enrolment import split_pins
 from mt5relay_gateway.settings import GatewaySettings
 from mt5relay_shared import __version__
 from mt5relay_shared.redis_client import BLOCK_MS
@@ -34,14 +35,10 @@ def client_facts(settings: GatewaySettings, redis: Redis) -> Client:
         is_encrypted=scheme.startswith("rediss"),
         socket_timeout=options.get("socket_timeout"),
         longest_block=BLOCK_MS / 1000,
-        pins=pins_of(settings.sealing_key_id),
+        pins=split_pins(settings.sealing_key_id),
         wire_versions=READS,
         certificate_ends_in=_ends_in(certificate),
     )
-
-
-def pins_of(text: str | None) -> list[str]:
-    return [one.strip() for one in (text or "").split(",") if one.strip()]
 
 
 def _ends_in(certificate: str | None) -> Look[float | None]:

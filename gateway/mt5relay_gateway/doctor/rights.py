@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mt5relay_shared.keys import FleetKeys, Keys
 
 Command = tuple[str, ...]
 
+_ACCOUNT = "1@server"
 REPLAYER = "default"  # in whose name Redis replays the append-only file at its start
 
 
@@ -26,17 +28,14 @@ class Right:
 
 def rights_to_ask(keys: Keys, fleet: FleetKeys) -> list[tuple[str, Command, bool]]:
     """User, command, and whether it is due: what each needs most, and what would hurt most."""
-    account = "1@server"
-    reads_of_credentials = [("HGETALL", keys.accounts), ("HVALS", keys.accounts)]
-    forgeries = [
-        ("SET", keys.reply("1"), "{}"),
-        ("SET", keys.lease, "x"),
-        ("HSET", keys.health, "status", "ok"),
-        ("HSET", keys.snapshot(account), "data", "{}"),
-        ("SET", keys.sealing_key, "{}"),
+    return [
+        *((user, command, True) for user, commands in _due(keys, fleet) for command in commands),
+        *((user, command, False) for user, commands in _undue(keys, fleet) for command in commands),
     ]
-    ruin = [("FLUSHALL",), ("CONFIG", "SET", "maxmemory", "1"), ("ACL", "SETUSER", "gateway")]
-    due: dict[str, list[Command]] = {
+
+
+def _due(keys: Keys, fleet: FleetKeys) -> Iterable[tuple[str, list[Command]]]:
+    needed: dict[str, list[Command]] = {
         REPLAYER: [("INCR", keys.fence), ("SET", keys.reply("1"), "{}")],
         "gateway": [
             ("HGETALL", keys.health),
@@ -44,8 +43,8 @@ def rights_to_ask(keys: Keys, fleet: FleetKeys) -> list[tuple[str, Command, bool
             ("XADD", keys.requests, "*", "request", "{}"),
             ("XREAD", "STREAMS", keys.replies("gw"), "0"),
             ("GET", keys.reply("1")),
-            ("HMGET", keys.snapshot(account), "data"),
-            ("HSET", keys.accounts, account, "{}"),
+            ("HMGET", keys.snapshot(_ACCOUNT), "data"),
+            ("HSET", keys.accounts, _ACCOUNT, "{}"),
             ("HGETALL", fleet.terminals),
             ("HGETALL", fleet.tokens),
         ],
@@ -53,7 +52,7 @@ def rights_to_ask(keys: Keys, fleet: FleetKeys) -> list[tuple[str, Command, bool
             ("EVALSHA", "0" * 40, "1", keys.lease),
             ("XREADGROUP", "GROUP", "worker", "worker", "STREAMS", keys.requests, ">"),
             ("XACK", keys.requests, "worker", "1-1"),
-            ("HGET", keys.accounts, account),
+            ("HGET", keys.accounts, _ACCOUNT),
             ("SET", keys.reply("1"), "{}"),
             ("HSET", keys.health, "status", "ok"),
             ("SET", keys.sealing_key, "{}"),
@@ -69,6 +68,19 @@ def rights_to_ask(keys: Keys, fleet: FleetKeys) -> list[tuple[str, Command, bool
             ("INFO",),
         ],
     }
+    return needed.items()
+
+
+def _undue(keys: Keys, fleet: FleetKeys) -> Iterable[tuple[str, list[Command]]]:
+    reads_of_credentials = [("HGETALL", keys.accounts), ("HVALS", keys.accounts)]
+    forgeries = [
+        ("SET", keys.reply("1"), "{}"),
+        ("SET", keys.lease, "x"),
+        ("HSET", keys.health, "status", "ok"),
+        ("HSET", keys.snapshot(_ACCOUNT), "data", "{}"),
+        ("SET", keys.sealing_key, "{}"),
+    ]
+    ruin = [("FLUSHALL",), ("CONFIG", "SET", "maxmemory", "1"), ("ACL", "SETUSER", "gateway")]
     undue: dict[str, list[Command]] = {
         "gateway": [
             *reads_of_credentials,
@@ -78,7 +90,7 @@ def rights_to_ask(keys: Keys, fleet: FleetKeys) -> list[tuple[str, Command, bool
         ],
         "worker": [
             ("HVALS", keys.accounts),
-            ("HDEL", keys.accounts, account),
+            ("HDEL", keys.accounts, _ACCOUNT),
             ("HGETALL", fleet.tokens),
             *ruin,
         ],
@@ -91,7 +103,4 @@ def rights_to_ask(keys: Keys, fleet: FleetKeys) -> list[tuple[str, Command, bool
         ],
         "operator": [*forgeries, *ruin],
     }
-    return [
-        *((user, command, True) for user, commands in due.items() for command in commands),
-        *((user, command, False) for user, commands in undue.items() for command in commands),
-    ]
+    return undue.items()

@@ -7,6 +7,7 @@ import contextlib
 import ssl
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -43,7 +44,8 @@ async def server_facts(redis: Redis, looks: Looks, keys: Keys, fleet: FleetKeys)
     took = time.perf_counter() - asked
     info: Look[Mapping[str, object]] = await looks.at("INFO")
     ahead = clock.then(_seconds).then(partial(_ahead, before + took / 2))
-    address = await _address(redis)
+    link = await _link(redis)
+    address = None if isinstance(link, Unseen) else link.value.address
     return Server(
         address=":".join(map(str, address)) if address else "Redis",
         round_trip=took,
@@ -53,7 +55,7 @@ async def server_facts(redis: Redis, looks: Looks, keys: Keys, fleet: FleetKeys)
         scripts=(await looks.at("SCRIPT", "EXISTS", *(one.digest for one in ALL))).then(_scripts),
         rights=await _rights(looks, keys, fleet),
         is_open=await _is_open(redis),
-        certificate_ends_in=await _certificate_ends_in(redis, address),
+        certificate_ends_in=await _certificate_ends_in(link),
         cluster=await _cluster_info(looks, info),
     )
 
@@ -123,33 +125,35 @@ async def _is_open(redis: Redis) -> Look[bool]:
     return Seen(True)
 
 
-async def _address(redis: Redis) -> tuple[str, int] | None:
-    """Where the connection leads to, whoever said so."""
-    pool: Any = redis.connection_pool
-    try:
-        connection = await pool.get_connection()
-    except foreign.RedisError:
-        return None
-    try:
-        host, port = getattr(connection, "host", None), getattr(connection, "port", None)
-    finally:
-        await pool.release(connection)
-    return (str(host), int(port)) if host is not None and port is not None else None
+@dataclass(frozen=True)
+class _Link:
+    """Where a connection leads to, whoever said so, and by which TLS."""
+
+    address: tuple[str, int] | None
+    context: ssl.SSLContext | None
 
 
-async def _certificate_ends_in(redis: Redis, address: tuple[str, int] | None) -> Look[float | None]:
+async def _link(redis: Redis) -> Look[_Link]:
     pool: Any = redis.connection_pool
     try:
         connection = await pool.get_connection()
     except foreign.RedisError as error:
         return Unseen(f"Redis did not answer: {error}")
     try:
+        host, port = getattr(connection, "host", None), getattr(connection, "port", None)
         context = getattr(connection, "ssl_context", None)
     finally:
         await pool.release(connection)
-    if context is None or address is None:
+    address = (str(host), int(port)) if host is not None and port is not None else None
+    return Seen(_Link(address, None if context is None else context.get()))
+
+
+async def _certificate_ends_in(link: Look[_Link]) -> Look[float | None]:
+    if isinstance(link, Unseen):
+        return link
+    if link.value.context is None or link.value.address is None:
         return Seen(None)
-    return await _handshake(context.get(), *address)
+    return await _handshake(link.value.context, *link.value.address)
 
 
 async def _handshake(context: ssl.SSLContext, host: str, port: int) -> Look[float | None]:

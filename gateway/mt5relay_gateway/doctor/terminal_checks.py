@@ -21,11 +21,11 @@ from mt5relay_gateway.doctor.judging import (
     span,
     warning,
 )
-from mt5relay_gateway.doctor.looks import Seen, Unseen
+from mt5relay_gateway.doctor.looks import NotSeenError, Seen, Unseen
 from mt5relay_gateway.doctor.server_checks import admin_cli
 from mt5relay_shared.envelopes import ENVELOPE_VERSION
 from mt5relay_shared.fleet import Fleet, TerminalState
-from mt5relay_shared.keys import WORKER_CONSUMER, WORKER_GROUP
+from mt5relay_shared.keys import WORKER_CONSUMER, WORKER_GROUP, Keys
 from mt5relay_shared.wire_versions import common_version, parse_versions, spelled
 
 OLDEST_PACKAGE = (5, 0, 5120)  # the oldest that was tried
@@ -42,12 +42,19 @@ NOBODY = "no worker lives"
 _START = "On the worker's host, start it and read its first log line:"
 
 
-def _key(terminal: Terminal, name: str) -> str:
-    return f"{{{terminal.prefix}:{terminal.terminal}}}:{name}"
+def _keys(terminal: Terminal) -> Keys:
+    return Keys(terminal.terminal, terminal.prefix)
 
 
-def _delete(facts: Facts, terminal: Terminal, name: str) -> str:
-    return admin_cli(facts.server, f"DEL '{_key(terminal, name)}'")
+def _delete(facts: Facts, key: str) -> str:
+    return admin_cli(facts.server, f"DEL '{key}'")
+
+
+def _enrol_again(terminal: Terminal, accounts: Sequence[str]) -> str:
+    return "\n".join(
+        f"mt5relay accounts add {shlex.quote(account)} --terminal {terminal.terminal}"
+        for account in accounts[:MOST_NAMED]
+    )
 
 
 def start_command(terminal: str) -> str:
@@ -112,7 +119,7 @@ def lease(facts: Facts, terminal: Terminal) -> Verdicts:
                 f"held by {worker} for ever",
                 "A lease without an expiry was not written by a worker: no worker can take over.",
                 "Make sure that no worker runs, then, as an administrator of Redis:",
-                _delete(facts, terminal, "lease"),
+                _delete(facts, _keys(terminal).lease),
             )
         ]
     speaker = _health(terminal).get("worker_id", worker)
@@ -145,10 +152,19 @@ def _health(terminal: Terminal) -> Mapping[str, str]:
     return terminal.health.value if isinstance(terminal.health, Seen) else {}
 
 
+def _of_a_living_worker(terminal: Terminal) -> Mapping[str, str]:
+    """What it says of itself; a check of it ends where there is none.
+
+    Raises:
+        NotSeenError: no worker lives, or its health could not be seen.
+    """
+    if not terminal.health.value:
+        raise NotSeenError(Unseen(NOBODY))
+    return terminal.health.value
+
+
 def heartbeat(facts: Facts, terminal: Terminal) -> Verdicts:
-    health = terminal.health.value
-    if not health:
-        return [not_checked(NOBODY)]
+    health = _of_a_living_worker(terminal)
     restart = restart_command(terminal.terminal)
     age_ms = terminal.now_ms.value - _number(health, "heartbeat_at_ms")
     left = terminal.health_ttl_ms
@@ -159,7 +175,7 @@ def heartbeat(facts: Facts, terminal: Terminal) -> Verdicts:
                 "No worker wrote it so: it was restored or written by hand, and says that a worker"
                 " lives where there may be none.",
                 "As an administrator of Redis; a living worker writes it anew at once:",
-                _delete(facts, terminal, "health"),
+                _delete(facts, _keys(terminal).health),
             )
         ]
     if age_ms < -2_000:
@@ -187,9 +203,7 @@ def heartbeat(facts: Facts, terminal: Terminal) -> Verdicts:
 
 def status(facts: Facts, terminal: Terminal) -> Verdicts:
     del facts
-    health = terminal.health.value
-    if not health:
-        return [not_checked(NOBODY)]
+    health = _of_a_living_worker(terminal)
     state, breaker = health.get("state", ""), health.get("breaker", "")
     said = f"{health.get('status')}, {state}, breaker {breaker}"
     error = health.get("last_error_code", "")
@@ -234,9 +248,7 @@ def _links(health: Mapping[str, str]) -> Verdicts:
 
 
 def versions(facts: Facts, terminal: Terminal) -> Verdicts:
-    health = terminal.health.value
-    if not health:
-        return [not_checked(NOBODY)]
+    health = _of_a_living_worker(terminal)
     theirs, ours = health.get("version", "unknown"), facts.client.version
     if theirs == ours:
         return [ok(ours)]
@@ -244,15 +256,13 @@ def versions(facts: Facts, terminal: Terminal) -> Verdicts:
         info(
             f"the worker is {theirs}, this side is {ours}",
             "Neighbouring versions understand each other; in the long run have one.",
-            "Upgrade the older side; deploy/README.md, Upgrades, tells in which order.",
+            "Upgrade the older side; deploy/README.md, Upgrading, tells in which order.",
         )
     ]
 
 
 def wire(facts: Facts, terminal: Terminal) -> Verdicts:
-    health = terminal.health.value
-    if not health:
-        return [not_checked(NOBODY)]
+    health = _of_a_living_worker(terminal)
     theirs, ours = parse_versions(health.get("wire_versions")), facts.client.wire_versions
     common = common_version(ours, theirs)
     if common is not None:
@@ -270,9 +280,7 @@ def wire(facts: Facts, terminal: Terminal) -> Verdicts:
 
 def program(facts: Facts, terminal: Terminal) -> Verdicts:
     del facts
-    health = terminal.health.value
-    if not health:
-        return [not_checked(NOBODY)]
+    health = _of_a_living_worker(terminal)
     if health.get("binding") == "simulated":
         return [
             warning(
@@ -370,7 +378,7 @@ def pending(facts: Facts, terminal: Terminal) -> Verdicts:
             "End whoever reads this group; then, as an administrator of Redis:",
             admin_cli(
                 facts.server,
-                f"XAUTOCLAIM '{_key(terminal, 'requests')}' {WORKER_GROUP} {WORKER_CONSUMER} 0 0",
+                f"XAUTOCLAIM '{_keys(terminal).requests}' {WORKER_GROUP} {WORKER_CONSUMER} 0 0",
             ),
         )
     own = found.by_consumer.get(WORKER_CONSUMER, found.count - sum(strangers.values()))
@@ -474,10 +482,7 @@ def missing(facts: Facts, terminal: Terminal) -> Verdicts:
             f"asked for or pinned here without a credential: {', '.join(named)}{more}",
             "Their requests are answered with ACCOUNT_UNKNOWN.",
             "Enrol them, or mend who asks for them:",
-            "\n".join(
-                f"mt5relay accounts add {shlex.quote(account)} --terminal {terminal.terminal}"
-                for account in named
-            ),
+            _enrol_again(terminal, named),
         )
     ]
 
@@ -513,10 +518,7 @@ def _of_envelopes(terminal: Terminal, by_key: Counter[str | None]) -> Verdicts:
             f"{unreadable} envelopes can't be read",
             "These accounts can't be logged in to.",
             "Enrol them again:",
-            "\n".join(
-                f"mt5relay accounts add {shlex.quote(account)} --terminal {terminal.terminal}"
-                for account in broken[:MOST_NAMED]
-            ),
+            _enrol_again(terminal, broken),
         )
     for key_id, count in by_key.items():
         if published is not None and key_id != published:
@@ -558,8 +560,7 @@ def snapshots(facts: Facts, terminal: Terminal) -> Verdicts:
 
 
 def timings(facts: Facts, terminal: Terminal) -> Verdicts:
-    if not terminal.health.value:
-        return [not_checked(NOBODY)]
+    _of_a_living_worker(terminal)
     if terminal.timings_ttl_ms.value != -1:
         return [ok("published and expiring")]
     return [
@@ -567,7 +568,7 @@ def timings(facts: Facts, terminal: Terminal) -> Verdicts:
             "the histograms never expire",
             "No worker wrote them so: they may be of a worker long gone.",
             "As an administrator of Redis; a living worker writes them anew:",
-            _delete(facts, terminal, "timings"),
+            _delete(facts, _keys(terminal).timings),
         )
     ]
 

@@ -13,12 +13,12 @@ import pytest
 
 from mt5relay_gateway.cli.app import app
 from mt5relay_gateway.doctor.checks import OF_SERVER, OF_TERMINAL, examine
-from mt5relay_gateway.doctor.client_side import pins_of
 from mt5relay_gateway.doctor.facts import Client, Enrolled, Facts, Oldest, Pending, Server, Terminal
 from mt5relay_gateway.doctor.judging import span
 from mt5relay_gateway.doctor.looks import Seen, Unseen
 from mt5relay_gateway.doctor.rights import Right, rights_to_ask
 from mt5relay_gateway.doctor.server_checks import server_version
+from mt5relay_gateway.operating.enrolment import split_pins
 from mt5relay_shared.findings import Finding, Level, has_failed, in_words, worst
 from mt5relay_shared.fleet import Fleet, RegisteredTerminal, TerminalState
 from mt5relay_shared.keys import FleetKeys, Keys
@@ -504,5 +504,5 @@ def test_spans_are_told_in_their_largest_unit(seconds: float, words: str) -> Non
 
 
 def test_pins_are_read_as_enrolment_reads_them() -> None:
-    assert pins_of(f" {KEY} , {OTHER_KEY}") == [KEY, OTHER_KEY]
-    assert pins_of(None) == []
+    assert split_pins(f" {KEY} , {OTHER_KEY}") == [KEY, OTHER_KEY]
+    assert split_pins(None) == []
