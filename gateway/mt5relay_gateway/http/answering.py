@@ -29,7 +29,7 @@ def asked_options(call: Call, patience: Patience) -> AskOptions:
     freshness = requested_freshness(call.headers.get("cache-control"))
     options: AskOptions = {**freshness.options(), **trace_options(call.traceparent)}
     if patience.wait and not patience.respond_async:
-        options["timeout"] = patience.wait
+        options["timeout"] = call.seconds_left()
     if (request_id := request_id_of(call)) is not None:
         options["request_id"] = request_id
     return options

@@ -78,7 +78,7 @@ async def _line(
         one["request_id"] = request_id_of(call, account)
     try:
         identity = call.permitted(account)
-        answer = await look_up(call.relay.client, operation, identity, arguments, **one)
+        answer = await look_up(await call.client(), operation, identity, arguments, **one)
     except (MT5Error, Refusal) as error:
         return BatchLine(account=account, status="error", problem=problem_from(error))
     except Exception:  # the unit of work: its neighbours are answered all the same

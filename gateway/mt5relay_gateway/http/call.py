@@ -17,6 +17,7 @@ from mt5relay_gateway.http.metrics import Measures
 from mt5relay_gateway.http.problems import Refusal
 from mt5relay_gateway.http.relay import Relay
 from mt5relay_gateway.http.tokens import Token
+from mt5relay_gateway.lookups import AccountLookups
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.decoding import UNREADABLE, complaint
 from mt5relay_shared.errors import MT5ValidationError
@@ -26,6 +27,7 @@ BODY_LIMIT = 10.0  # seconds until a body must have arrived
 MAX_EXACT = 2**53  # floats below it are the numbers that they are spelled as
 MAX_PARAMETERS = 20
 REVERSED_RANGE = "`from_ms` is after"  # what the arguments' own check says
+LEAST_WAIT = 0.001  # seconds
 NOTICED_AFTER = 0.1  # seconds; most answers are quicker, and watching the caller costs
 
 
@@ -37,7 +39,8 @@ class CallerGoneError(Exception):
 class Call:
     """What a handler is given. `headers` by lower-case name; of a repeated one, joined.
 
-    A handler may set `outcome`, a word for the metrics; problems set their own.
+    `give_up_at`, by the event loop's clock, is when the caller stops waiting. A handler may set
+    `outcome`, a word for the metrics; problems set their own.
     """
 
     relay: Relay
@@ -46,6 +49,7 @@ class Call:
     receive: Receive
     headers: Mapping[str, str]
     caller: Token
+    give_up_at: float
     traceparent: str | None = None
     outcome: str = "ok"
 
@@ -53,6 +57,18 @@ class Call:
     def path(self) -> Mapping[str, str]:
         found: Mapping[str, str] = self.scope["path_params"]
         return found
+
+    def seconds_left(self) -> float:
+        """How long the caller still waits; a little even past the deadline, for the error."""
+        return max(LEAST_WAIT, self.give_up_at - asyncio.get_running_loop().time())
+
+    async def client(self) -> AccountLookups:
+        """Return the client of the gateway.
+
+        Raises:
+            RedisUnavailableError: it has not reached Redis while the caller waited.
+        """
+        return await self.relay.client_within(self.seconds_left())
 
     def query(self) -> dict[str, str]:
         """Raises:

@@ -13,6 +13,7 @@ from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from mt5relay_gateway.http.call import Call, CallerGoneError, joined_headers
+from mt5relay_gateway.http.freshness import requested_patience
 from mt5relay_gateway.http.guard import Guard
 from mt5relay_gateway.http.metrics import Measures
 from mt5relay_gateway.http.problems import Refusal, problem_from, problem_response
@@ -77,8 +78,10 @@ class Answering:
             extra: list[tuple[bytes, bytes]] = []
             code: str | None = None
             outcome = "ok"
+            within = self._patience(headers)
+            give_up_at = asyncio.get_running_loop().time() + within
             try:
-                caller = await self._guard.admit(scope, headers, endpoint.scope, extra)
+                caller = await self._guard.admit(scope, headers, endpoint.scope, extra, within)
                 call = Call(
                     self._relay,
                     self._measures,
@@ -86,6 +89,7 @@ class Answering:
                     receive,
                     headers,
                     caller,
+                    give_up_at,
                     traceparent=span.traceparent,
                 )
                 response = await endpoint.handler(call)
@@ -107,6 +111,11 @@ class Answering:
             span.end(response.status_code, code)
             self._measures.answered(endpoint.name, code or outcome, time.perf_counter() - started)
             await response(scope, receive, send)
+
+    def _patience(self, headers: Mapping[str, str]) -> float:
+        """How many seconds the caller waits for the answer."""
+        wait = requested_patience(headers.get("prefer")).wait
+        return wait or self._relay.settings.request_timeout
 
     def _log_problem(self, error: MT5Error | Refusal) -> None:
         status = problem_from(error).status

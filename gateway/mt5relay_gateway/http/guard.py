@@ -32,9 +32,16 @@ class Guard:
         self._limiter = RateLimiter(rate=relay.settings.http_rate, burst=relay.settings.http_burst)
 
     async def admit(
-        self, scope: AsgiScope, headers: Mapping[str, str], needed: Scope | None, told: HeaderList
+        self,
+        scope: AsgiScope,
+        headers: Mapping[str, str],
+        needed: Scope | None,
+        told: HeaderList,
+        within: float,
     ) -> Token:
-        """Return whose request it is; `told` gets the headers of the rate limit.
+        """Return the caller's token; `told` gets the headers of the rate limit.
+
+        The caller waits at most `within` seconds.
 
         Raises:
             Refusal: too large, no token, not allowed, or too often.
@@ -46,7 +53,7 @@ class Guard:
             return ANYBODY
         if needed is None:
             return NOBODY
-        token = await self.token_of(headers)
+        token = await self.token_of(headers, within)
         allowance = self._limiter.spend(token, time.monotonic())
         if allowance is not None:
             told.extend(allowance.headers())
@@ -60,7 +67,7 @@ class Guard:
             raise Refusal("FORBIDDEN", f"the token lacks the scope {needed}")
         return token
 
-    async def token_of(self, headers: Mapping[str, str]) -> Token:
+    async def token_of(self, headers: Mapping[str, str], within: float) -> Token:
         """Raises:
         Refusal: there is none, or none that is known.
         RedisUnavailableError: none can be looked up.
@@ -70,7 +77,7 @@ class Guard:
             raise Refusal(
                 "UNAUTHORIZED", "send Authorization: Bearer with a token", headers=CHALLENGE
             )
-        token = await self._relay.tokens.recognise(text.strip())
+        token = await self._relay.tokens.recognise(text.strip(), within)
         if token is None:
             raise Refusal("UNAUTHORIZED", "the token is not known", headers=CHALLENGE)
         return token

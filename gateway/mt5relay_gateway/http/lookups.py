@@ -35,7 +35,8 @@ def look_up_handler(operation: Operation) -> Handler:
             request = await submitted(call, operation, account, arguments, options)
             return await collected(call, request, patience.wait or 0)
         with call.while_present():
-            answer = await look_up(call.relay.client, operation, account, arguments, **options)
+            client = await call.client()
+            answer = await look_up(client, operation, account, arguments, **options)
         return answer_response(call, answer)
 
     return handle
@@ -45,7 +46,7 @@ async def snapshot(call: Call) -> Response:
     """The last full read, however old; never troubles the worker."""
     account = call.account()
     check_query(call.query(), ())
-    found = await call.relay.client.snapshot(account)
+    found = await (await call.client()).snapshot(account)
     if found is None:
         raise Refusal("NO_SNAPSHOT", f"{account} was never read, or so long ago that it is gone")
     body = snapshot_body(found)

@@ -97,12 +97,22 @@ class Relay:
     def closing(self) -> asyncio.Event:
         return self._closing
 
-    @property
-    def client(self) -> AccountLookups:
-        """Who is asked.
+    async def client_within(self, seconds: float) -> AccountLookups:
+        """Return the client as soon as it has reached Redis.
 
         Raises:
-            RedisUnavailableError: there is no connection yet.
+            RedisUnavailableError: it has not within `seconds`.
+        """
+        if self._client is None and self._opening is not None:
+            await asyncio.wait([self._opening], timeout=seconds)
+        return self.client
+
+    @property
+    def client(self) -> AccountLookups:
+        """The client that look-ups go through.
+
+        Raises:
+            RedisUnavailableError: it has not reached Redis yet.
         """
         if self._client is None:
             raise RedisUnavailableError("the gateway has not reached Redis yet")

@@ -64,7 +64,8 @@ async def submitted(
     request = SubmittedRequest(request_id, str(account), operation, webhook)
     ledger = Ledger(relay.commands(relay.fleet_keys), relay.fleet_keys)
     asked: AskOptions = {**options, "request_id": request_id, "timeout": timeout}
-    await relay.client.submit(operation, account, msgspec.to_builtins(arguments), **asked)
+    client = await call.client()
+    await client.submit(operation, account, msgspec.to_builtins(arguments), **asked)
     await ledger.note(request, timeout)
     if webhook is not None:
         await Agenda(relay.commands(relay.fleet_keys), relay.fleet_keys).add(request_id)
@@ -85,7 +86,8 @@ async def collect(call: Call) -> Response:
 async def collected(call: Call, request: SubmittedRequest, wait: float) -> Response:
     """Its answer, its problem, or that it is pending still after `wait` seconds."""
     with call.while_present():
-        answer = await call.relay.client.fetch_reply(request.request_id, wait=min(wait, MAX_POLL))
+        client = await call.client()
+        answer = await client.fetch_reply(request.request_id, wait=min(wait, MAX_POLL))
     if answer is None:
         if request.is_overdue:
             raise DeadlineExceededError("no answer in time", request_id=request.request_id)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from mt5relay_gateway.batch import CommandBatch, answered_within
+from mt5relay_gateway.backoff import pauses
+from mt5relay_gateway.batch import CommandBatch, RedisInterruptedError, answered_within
 from mt5relay_gateway.http.tokens import Token, recognised, token_id
 from mt5relay_shared.decoding import UnreadableError, read_json
 from mt5relay_shared.errors import NotFoundError, RedisUnavailableError
@@ -15,7 +16,9 @@ from mt5relay_shared.keys import FleetKeys
 from mt5relay_shared.logs import get_logger
 
 LOOK_INTERVAL = 1.0  # seconds that a revoked token may still be good for
-LOOK_LIMIT = 1.0  # seconds
+REFRESH_LIMIT = (
+    1.0  # seconds that a caller with a known token waits for the tokens to be read again
+)
 
 logger = get_logger(__name__)
 
@@ -58,9 +61,10 @@ def _decoded(body: bytes) -> Token | None:
 
 
 class TokenTable:
-    """The tokens from memory, compared with Redis once a second while somebody asks.
+    """The tokens from memory, compared with Redis once a second while requests come.
 
-    While Redis is away those that were read last stay good: nothing can be asked then anyway.
+    While Redis is away the tokens that were read last stay valid: no look-up can succeed then
+    anyway. A token that is not among them can only be judged by Redis, so its caller waits.
     """
 
     def __init__(self, store: TokenStore) -> None:
@@ -69,30 +73,52 @@ class TokenTable:
         self._look_at = 0.0
         self._looking: asyncio.Task[Mapping[str, Token]] | None = None
 
-    async def recognise(self, text: str) -> Token | None:
-        """The token that a caller presents, as it was at most a second ago; a new one at once.
+    async def recognise(self, text: str, within: float) -> Token | None:
+        """Return the token that a caller presents, as it was at most a second ago.
+
+        Args:
+            text: the whole token.
+            within: seconds that the caller still waits.
 
         Raises:
-            RedisUnavailableError: the tokens were never read, and can't be now.
+            RedisUnavailableError: the token is not known here, and Redis did not answer in time.
         """
         known, presented = self._known, token_id(text)
-        if known is None or _now() >= self._look_at or (presented and presented not in known):
-            known = await self._look()
+        if known is None or (presented and presented not in known):
+            known = await self._read_until(_now() + within)
+        elif _now() >= self._look_at:
+            known = await self._refresh(known)
         return recognised(known, text)
 
-    async def _look(self) -> Mapping[str, Token]:
+    async def _read_until(self, deadline: float) -> Mapping[str, Token]:
+        # The caller's deadline is the only limit: on a busy machine a healthy Redis may take
+        # seconds to answer, and a caller who has the time must not be told that it is down.
+        waits = pauses()
+        while True:
+            try:
+                async with answered_within(max(0.0, deadline - _now())):
+                    return await self._read()
+            except RedisInterruptedError:
+                pause = next(waits)
+                if _now() + pause >= deadline:
+                    raise
+                await asyncio.sleep(pause)
+
+    async def _refresh(self, known: Mapping[str, Token]) -> Mapping[str, Token]:
+        try:
+            async with answered_within(REFRESH_LIMIT):
+                return await self._read()
+        except RedisUnavailableError as error:
+            logger.warning("tokens.out_of_reach", error=str(error))
+            self._look_at = _now() + LOOK_INTERVAL
+            return known
+
+    async def _read(self) -> Mapping[str, Token]:
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._store.all(), name="mt5relay-tokens")
-        try:
-            async with answered_within(LOOK_LIMIT):
-                self._known = await asyncio.shield(self._looking)
-        except RedisUnavailableError as error:
-            if self._known is None:
-                raise
-            logger.warning("tokens.out_of_reach", error=str(error))
-        self._look_at = _now() + LOOK_INTERVAL
-        known = self._known
-        return known if known is not None else {}
+        known = await asyncio.shield(self._looking)
+        self._known, self._look_at = known, _now() + LOOK_INTERVAL
+        return known
 
     async def aclose(self) -> None:
         if self._looking is not None:

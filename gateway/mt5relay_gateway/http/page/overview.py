@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from mt5relay_gateway.batch import CommandBatch, answered_within
+from mt5relay_gateway.http.monitor import LOOK_LIMIT
 from mt5relay_gateway.http.relay import Relay
 from mt5relay_gateway.http.tokens import Token
 from mt5relay_gateway.http.visibility import shown_account, shown_text
@@ -16,7 +17,6 @@ from mt5relay_gateway.operating.dead_letters import DeadLetter, DeadLetters
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.messages import MalformedRequestError, decode_request
 
-LOOK_LIMIT = 1.0  # seconds
 MOST_ACCOUNTS = 2_000  # of a terminal that are looked at
 MOST_SHOWN = 300
 NEWEST_LETTERS = 20
@@ -63,7 +63,7 @@ async def overview_of(relay: Relay, caller: Token) -> Overview:
     """Every terminal, as the caller may see it.
 
     Raises:
-        RedisUnavailableError: Redis does not answer within a second.
+        RedisUnavailableError: Redis does not answer within two seconds.
         MT5DataError: the registry of terminals can't be read.
     """
     async with answered_within(LOOK_LIMIT):
