@@ -41,17 +41,6 @@ EXTRAS = {  # command -> extra
 INTERRUPTED = 130
 PARALLEL = ("-n", "auto", "--dist", "worksteal")  # a later `-n 0` takes it back
 TESTS_AT_ONCE = min(8, max(2, (os.cpu_count() or 1) * 3 // 2))  # many of them wait for processes
-NOT_UNIT = (  # tests that start processes, many times or for long, or compute for long
-    "chaos", "deploy", "docs", "leaks", "rehearsal", "simulation", "system", "typing", "upgrade",
-    "contract/test_script_model.py",
-    "gateway/cli/test_cli_accounts.py", "gateway/cli/test_cli_demo.py",
-    "gateway/cli/test_cli_demo_faults.py", "gateway/test_recovery.py",
-    "gateway/http/page", "gateway/http/test_http_description.py",
-    "gateway/http/test_http_malformed.py", "gateway/http/test_http_processes.py",
-    "hostile/test_hostile.py",
-    "worker/probe/test_probe_command.py", "worker/probe/test_probe_profile.py",
-    "worker/test_lease_keeper.py", "worker/test_worker_cli.py",
-)  # fmt: skip
 
 Command = Sequence[str | Path]
 
@@ -198,7 +187,7 @@ def test(environment: Environment, arguments: list[str]) -> int:
 def unit_tests() -> list[str]:
     """Arguments for pytest, which also leave out most of the schedule's random paths."""
     os.environ.setdefault("MT5RELAY_SCHEDULING_PATHS", "2000")
-    return [*PARALLEL, *(f"--ignore=tests/{path}" for path in NOT_UNIT)]
+    return [*PARALLEL, "-m", "not integration"]
 
 
 def prepare_tests(environment: Environment) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import selectors
+import signal
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
@@ -25,6 +26,11 @@ from mt5relay_shared.redis_client import connect
 _terminals = itertools.count(1)
 stamina.instrumentation.set_on_retry_hooks([])  # as the worker's command does
 watch_arguments()
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Shells start background jobs with SIGINT ignored, and children inherit that: programs under
+    # test would then never hear the Ctrl-C that a test sends.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class _InstantSelector:

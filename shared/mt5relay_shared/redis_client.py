@@ -70,7 +70,7 @@ def _node_of(url: str, tag: str, options: dict[str, Any]) -> tuple[type[Any], di
     return connection_class, {**node, "locator": locator}
 
 
-class _PacksInC:
+class PacksInC:
     """Commands are packed by hiredis, as redis-py's blocking client does; its asyncio one packs
     them in Python, at a tenth of all that a busy worker or gateway computes."""
 
@@ -81,7 +81,7 @@ class _PacksInC:
 
 
 _PACKING: dict[type[Any], type[Any]] = {
-    found: type(f"Packing{found.__name__}", (_PacksInC, found), {})
+    found: type(f"Packing{found.__name__}", (PacksInC, found), {})
     for found in (
         *(Connection, TlsConnection, UnixDomainSocketConnection),
         *(LocatedConnection, LocatedTlsConnection),

@@ -29,6 +29,8 @@ from mt5relay_worker.lease import LeaseLostError
 from mt5relay_worker.settings import WorkerSettings
 from mt5relay_worker.worker import Worker
 
+pytestmark = pytest.mark.integration
+
 LOGIN = 700_001
 ACCOUNT = f"{LOGIN}@Alpha-Demo"
 REQUEST_ID = "the-one-request"

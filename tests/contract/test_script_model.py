@@ -38,6 +38,8 @@ from tests.contract.script_model import (
 from tests.contract.script_stores import Store, fake_store, real_store
 from tests.servers import AclServer, running_server
 
+pytestmark = pytest.mark.integration
+
 T = TypeVar("T")
 DECLARED_WITHOUT_EXPIRY = {"requests", "accounts", "sealing-key", "fence", "events", "dead"}
 

@@ -32,6 +32,8 @@ from mt5relay_shared.envelopes import decode_sealing_key
 from mt5relay_shared.keys import FleetKeys, Keys
 from mt5relay_shared.scripts import ALL
 
+pytestmark = pytest.mark.integration
+
 Command = Callable[..., Any]
 
 # Refused and passed over in silence by those who send them: newer than 7.0, and not needed.

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from tests.deploy.conftest import ROOT
 
+pytestmark = pytest.mark.integration
+
 CLEAN: dict[str, Any] = {"name": "redis", "version": "8.1.0", "vulns": []}
 OPEN: dict[str, Any] = {
     "name": "anyio",

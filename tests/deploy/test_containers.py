@@ -13,6 +13,8 @@ from tests.deploy.conftest import DEPLOY, ROOT, package, run_tool, tool, yaml_do
 
 from mt5relay_shared import __version__
 
+pytestmark = pytest.mark.integration
+
 COMPOSE = DEPLOY / "compose.yaml"
 COMPOSE_SCHEMA = Path(__file__).parent / "schemas" / "compose-spec.json"
 DOCKERFILES = sorted(DEPLOY.glob("*/Dockerfile"))

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from tests.deploy.conftest import DEPLOY, package, yaml_documents
 
+pytestmark = pytest.mark.integration
+
 FOLDER = DEPLOY / "kubernetes"
 MANIFESTS = [FOLDER / "gateway.yaml", FOLDER / "network.yaml"]
 KUBERNETES = "1.30"

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from tests.deploy.conftest import DEPLOY, run_tool, tool, yaml_documents
 
+pytestmark = pytest.mark.integration
+
 PROMETHEUS = DEPLOY / "prometheus"
 RULES = PROMETHEUS / "rules.yml"
 DASHBOARD = DEPLOY / "grafana" / "dashboard.json"

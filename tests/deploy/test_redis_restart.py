@@ -15,6 +15,8 @@ from tests.deploy.conftest import TESTER, GuardedServer, guarded_server, server_
 
 from mt5relay_gateway.cli.store import ServerProgram
 
+pytestmark = pytest.mark.integration
+
 ONCE = Retry(NoBackoff(), 0)
 TWO_WRITES = "redis.call('INCR', KEYS[1]) redis.call('SET', KEYS[2], 'x')"
 PROGRAMS = server_programs()

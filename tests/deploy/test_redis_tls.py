@@ -33,6 +33,8 @@ from tests.deploy.conftest import (
 from mt5relay_gateway.cli.store import ServerProgram, free_port
 from mt5relay_shared.redis_client import connect
 
+pytestmark = pytest.mark.integration
+
 SCRIPT = DEPLOY / "redis" / "certificates.py"
 HOST = "localhost"  # what the server's certificate is for
 LIMIT = 30.0  # seconds until a process has said what it has to say

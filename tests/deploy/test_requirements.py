@@ -15,6 +15,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from tests.deploy.conftest import ROOT
 
+pytestmark = pytest.mark.integration
+
 ROLES = {
     "deploy/gateway/requirements.txt": "http",
     "deploy/windows/requirements.txt": "metatrader5",

@@ -24,7 +24,10 @@ from mt5relay_shared.settings import EXIT_SETTINGS
 SCRIPT = DEPLOY / "wine" / "run-worker.sh"
 LIMIT = 30.0  # seconds
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="a shell script")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(os.name != "posix", reason="a shell script"),
+]
 
 
 def environment_for(directory: Path, **settings: str) -> dict[str, str]:

@@ -15,6 +15,8 @@ from mt5relay_shared.errors import ERROR_CODES
 from mt5relay_shared.settings import variable_of
 from mt5relay_worker.settings import WorkerSettings
 
+pytestmark = pytest.mark.integration
+
 RUNBOOK = DEPLOY / "RUNBOOK.md"
 PAGES = [RUNBOOK, *sorted(DEPLOY.glob("**/README.md"))]
 IDS = [str(page.relative_to(DEPLOY)) for page in PAGES]

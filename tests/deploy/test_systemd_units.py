@@ -12,6 +12,8 @@ from tests.deploy.conftest import DEPLOY, run_tool, tool
 from mt5relay_shared.settings import EXIT_SETTINGS
 from mt5relay_worker.settings import WorkerSettings
 
+pytestmark = pytest.mark.integration
+
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 NAMES = [unit.name for unit in UNITS]
 MOST_EXPOSED = 25  # of 100 of `systemd-analyze security`; below 20 counts as well guarded there

@@ -14,6 +14,8 @@ from tests.deploy.conftest import DEPLOY, package, run_tool, tool
 from mt5relay_shared.keys import check_terminal_id
 from mt5relay_shared.settings import EXIT_SETTINGS
 
+pytestmark = pytest.mark.integration
+
 SCRIPTS = sorted((DEPLOY / "windows").glob("*.ps1"))
 NAMES = [script.name for script in SCRIPTS]
 ANALYSIS = (

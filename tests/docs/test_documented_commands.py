@@ -22,6 +22,8 @@ from mt5relay_gateway.cli.app import app as gateway_app
 from mt5relay_shared.messages import decode_reply
 from mt5relay_worker.cli import app as worker_app
 
+pytestmark = pytest.mark.integration
+
 APPS: dict[str, Any] = {"mt5relay": gateway_app, "mt5relay-worker": worker_app}
 MODULES = {  # of `run.py NAME`, what reads the arguments
     "simulate": "tests.simulation.run",

@@ -15,6 +15,8 @@ from mt5relay_shared.errors import ERROR_CODES
 from mt5relay_shared.messages import Request
 from mt5relay_shared.scripts import SUBMIT
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "shared" / "examples"
 SUBMITTING = [

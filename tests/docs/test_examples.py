@@ -18,6 +18,8 @@ from mt5relay_gateway.cli.store import free_port
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.messages import Request
 
+pytestmark = pytest.mark.integration
+
 SUBMITTING = [name for name in COMMANDS if name != "redis-cli"]  # by the script; it, by XADD
 NOBODY = Keys("nobody-answers")
 

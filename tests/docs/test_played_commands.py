@@ -15,6 +15,7 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="the commands are a shell's"),
     pytest.mark.skipif(not shutil.which("redis-cli"), reason="on Debian, install redis-tools"),
     pytest.mark.skipif(not shutil.which("curl"), reason="on Debian, install curl"),
+    pytest.mark.integration,
 ]
 
 

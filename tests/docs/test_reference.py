@@ -11,6 +11,8 @@ from tests.docs.source_facts import LogEvent, log_events
 
 from mt5relay_shared.keys import FleetKeys, Keys
 
+pytestmark = pytest.mark.integration
+
 
 def test_the_reference_is_up_to_date() -> None:
     assert PAGE.is_file(), f"run `{COMMAND}`"

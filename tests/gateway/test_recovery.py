@@ -18,6 +18,8 @@ from mt5relay_gateway import AccountClient, NoWorkerError, RedisUnavailableError
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.redis_client import connect
 
+pytestmark = pytest.mark.integration
+
 ACCOUNT = "25115284@MetaQuotes-Demo"
 Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
 WorkerAt = Callable[[str, Keys], AbstractAsyncContextManager[Any]]

@@ -9,6 +9,8 @@ import pytest
 from tests.hostile.hostile import play
 from tests.servers import AclServer, running_server
 
+pytestmark = pytest.mark.integration
+
 VISITS = 150
 
 

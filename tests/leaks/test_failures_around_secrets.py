@@ -39,6 +39,8 @@ from mt5relay_shared.settings import RelaySettings, load_settings
 from mt5relay_worker.settings import WorkerSettings
 from mt5relay_worker.terminal.process import TerminalProcess
 
+pytestmark = pytest.mark.integration
+
 if TYPE_CHECKING:
     from tests.leaks.conftest import Command
     from tests.system.conftest import System

@@ -15,6 +15,8 @@ from tests.leaks.files import RIGHTFUL_PLACES, is_rightful
 from tests.leaks.planted import CORE, Search, encodings, planted_private_key
 from tests.leaks.witness import WITNESS
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[2]
 LIMIT = 120.0  # seconds
 AWKWARD = 'pä"ss\\wörd%&/<é>'

@@ -26,6 +26,8 @@ from tests.system.conftest import START_LIMIT, password_of, until
 from mt5relay_gateway import MT5Error
 from mt5relay_shared.envelopes import decode_sealing_key
 
+pytestmark = pytest.mark.integration
+
 if TYPE_CHECKING:
     from tests.leaks.conftest import Command
     from tests.system.conftest import System

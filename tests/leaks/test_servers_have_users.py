@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from tests.servers import (
     COMMANDING,
     GATEWAY,
@@ -18,6 +19,8 @@ from tests.servers import (
     password_of_user,
     without_user,
 )
+
+pytestmark = pytest.mark.integration
 
 TESTS = Path(__file__).parents[1]
 STARTS_A_SERVER = re.compile(r"cli\.store import[^\n]*(running_server|\(\n)|\bStoreServer\(")

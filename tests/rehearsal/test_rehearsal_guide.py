@@ -8,6 +8,8 @@ import pytest
 from tests.rehearsal.guide import PORTS, Substitutions, blocks_of, script_of
 from tests.rehearsal.host import ROOT, STAND_INS
 
+pytestmark = pytest.mark.integration
+
 PAGE = (ROOT / "deploy" / "README.md").read_text("utf-8")
 HERE = Substitutions(Path("/scratch"), {6380: 40001, 8080: 40002})
 

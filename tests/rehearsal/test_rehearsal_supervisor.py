@@ -13,7 +13,10 @@ from tests.rehearsal.guide import Block
 from tests.rehearsal.shell import BlockFailedError, Shell
 from tests.rehearsal.supervisor import Supervisor
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="sessions and signals")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(os.name != "posix", reason="sessions and signals"),
+]
 LIMIT = 20.0  # seconds
 
 

@@ -8,6 +8,8 @@ import pytest
 from tests.rehearsal.host import ROOT
 from tests.rehearsal.units import UnitError, parse_environment_file, parse_unit, read_unit
 
+pytestmark = pytest.mark.integration
+
 UNITS = ROOT / "deploy" / "systemd"
 
 

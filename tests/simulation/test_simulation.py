@@ -10,6 +10,8 @@ import os
 import pytest
 from tests.simulation.run import MANY, MUST_OCCUR, explain, missing_from, play_all
 
+pytestmark = pytest.mark.integration
+
 SEEDS = int(os.environ.get("MT5RELAY_SIMULATION_SEEDS") or 40)
 
 

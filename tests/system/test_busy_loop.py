@@ -18,6 +18,8 @@ import pytest
 from tests.leaks.witness import WITNESS
 from tests.system.conftest import FAST, START_LIMIT, WorkerProcess, exited, until
 
+pytestmark = pytest.mark.integration
+
 if TYPE_CHECKING:
     from tests.system.conftest import System
 

@@ -35,6 +35,8 @@ from mt5relay_gateway.cli.store import find_server_program, free_port
 from mt5relay_gateway.doctor.checks import OF_SERVER, OF_TERMINAL
 from mt5relay_shared.keys import Keys
 
+pytestmark = pytest.mark.integration
+
 if TYPE_CHECKING:
     from tests.system.conftest import System
 

@@ -31,9 +31,13 @@ from mt5relay_worker.state import ConnectionStatus
 from mt5relay_worker.terminal.process import TerminalProcess
 from mt5relay_worker.terminal.protocol import Read
 
-pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="no other system shows a process's memory in files"
-)
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux"),
+        reason="no other system shows a process's memory in files",
+    ),
+]
 
 ALICE, BOB, CAROL, DAVE = (AccountId(101 + index, "Broker-Demo") for index in range(4))
 POOL_SIZE, IDLE_TIMEOUT = 2, 2.0  # seconds

@@ -11,6 +11,8 @@ from tests.system.conftest import until
 from mt5relay_shared.keys import WORKER_GROUP
 from mt5relay_shared.messages import OkReply, decode_reply
 
+pytestmark = pytest.mark.integration
+
 if TYPE_CHECKING:
     from tests.system.conftest import System
 

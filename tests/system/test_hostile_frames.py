@@ -12,6 +12,8 @@ from mt5relay_worker.terminal.options import TerminalOptions
 from mt5relay_worker.terminal.process import TerminalProcess
 from mt5relay_worker.terminal.protocol import MAX_FRAME_BYTES
 
+pytestmark = pytest.mark.integration
+
 SAYS = "import sys; sys.stdout.buffer.write(bytes.fromhex(sys.argv[1])); sys.stdout.flush()"
 OPTIONS = {
     name: "simulated" if name == "terminal" else "off" if name == "journal" else "x"

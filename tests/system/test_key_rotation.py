@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+import pytest
 from tests.system.conftest import System, password_of, until, write_book
 
 from mt5relay_shared.accounts import AccountId
@@ -15,6 +16,8 @@ from mt5relay_shared.envelopes import decode_sealing_key, read_envelope
 from mt5relay_shared.sealing import seal
 from mt5relay_shared.secret import Secret
 from mt5relay_worker.key_file import read_key_file, replace_key_file
+
+pytestmark = pytest.mark.integration
 
 RETIRE = ("rotate-key", "--retire", "--json")
 

@@ -6,9 +6,12 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.system.conftest import until
 
 from mt5relay_shared.keys import WORKER_GROUP
+
+pytestmark = pytest.mark.integration
 
 if TYPE_CHECKING:
     from tests.system.conftest import System

@@ -20,7 +20,10 @@ from mt5relay_shared.keys import Keys
 if TYPE_CHECKING:
     from tests.system.conftest import System
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals"),
+]
 
 
 async def test_requests_that_wait_when_the_worker_is_killed_are_all_answered_once(

@@ -36,7 +36,10 @@ from mt5relay_shared.errors import (
 from mt5relay_shared.keys import WORKER_GROUP, Keys
 from mt5relay_shared.redis_client import connect
 
-pytestmark = pytest.mark.usefixtures("server")  # skips where there is none to be started
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.usefixtures("server"),  # skips where no server can be started
+]
 
 AT_ONCE = ("--repl-diskless-sync-delay", "0")  # copying begins without waiting for more replicas
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")

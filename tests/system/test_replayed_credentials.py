@@ -17,6 +17,8 @@ from mt5relay_shared.errors import MT5StateError
 from mt5relay_shared.sealing import seal
 from mt5relay_shared.secret import Secret
 
+pytestmark = pytest.mark.integration
+
 DAY_MS = 86_400_000
 NOON = 20_000 * DAY_MS
 

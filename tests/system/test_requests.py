@@ -13,6 +13,8 @@ from tests.leaks.planted import planted
 from mt5relay_shared.errors import AccountUnknownError, MT5AuthError, NotFoundError
 from mt5relay_shared.records import AccountInfo
 
+pytestmark = pytest.mark.integration
+
 if TYPE_CHECKING:
     from tests.system.conftest import System
 

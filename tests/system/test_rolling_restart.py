@@ -12,7 +12,10 @@ from tests.system.rolling import hand_over, steady_load
 if TYPE_CHECKING:
     from tests.system.conftest import System
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals"),
+]
 
 BOUND = 5.0  # seconds; a fraction of one on a machine that has nothing else to do
 

@@ -17,6 +17,8 @@ from tests.servers import GATEWAY, OPERATOR, as_user
 from mt5relay_gateway import AccountId, FleetClient
 from mt5relay_shared.keys import Keys
 
+pytestmark = pytest.mark.integration
+
 if TYPE_CHECKING:
     from tests.system.conftest import System
 

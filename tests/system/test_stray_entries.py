@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from tests.system.conftest import until
 
 from mt5relay_shared.keys import WORKER_CONSUMER, WORKER_GROUP
+
+pytestmark = pytest.mark.integration
 
 if TYPE_CHECKING:
     from tests.system.conftest import System

@@ -19,6 +19,8 @@ from tests.system.conftest import password_of
 
 from mt5relay_gateway.cli.store import free_port
 
+pytestmark = pytest.mark.integration
+
 if TYPE_CHECKING:
     from tests.system.conftest import System
 

@@ -34,6 +34,8 @@ from mt5relay_shared.findings import Level
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.redis_client import connect
 
+pytestmark = pytest.mark.integration
+
 if TYPE_CHECKING:
     from tests.system.conftest import System
 

@@ -15,6 +15,8 @@ from tests.system.conftest import prepared_system, until
 
 from mt5relay_gateway.cli.store import free_port
 
+pytestmark = pytest.mark.integration
+
 if TYPE_CHECKING:
     from pathlib import Path
 

@@ -14,6 +14,8 @@ from tests.upgrade.releases import Release
 from mt5relay_gateway import AccountUnknownError, MT5ValidationError
 from mt5relay_shared.envelopes import decode_sealing_key
 
+pytestmark = pytest.mark.integration
+
 PATIENT = {"prefer": "wait=20"}
 PAIRINGS = ["old-clients-new-worker", "new-clients-old-worker"]
 

@@ -26,6 +26,8 @@ from mt5relay_worker.lease_keeper import LeaseKeeper, Silence, stack_of, until_d
 from mt5relay_worker.server_clock import ServerClock
 from mt5relay_worker.settings import WorkerSettings
 
+pytestmark = pytest.mark.integration
+
 if TYPE_CHECKING:
     from tests.worker.conftest import Until
 

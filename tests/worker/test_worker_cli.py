@@ -21,6 +21,8 @@ from mt5relay_shared.sealing import load_private_key, public_part
 from mt5relay_worker.cli import EXIT_LEASE_LOST
 from mt5relay_worker.key_file import write_private_key
 
+pytestmark = pytest.mark.integration
+
 if TYPE_CHECKING:
     from tests.worker.conftest import Until
 

@@ -24,6 +24,8 @@ from mt5relay_shared.sealing import (
     public_part,
 )
 
+pytestmark = pytest.mark.integration
+
 ACCOUNT = AccountId(25115284, "MetaQuotes-Demo")
 ADD = ("accounts", "add", str(ACCOUNT))
 PASSWORD = "pä55 wörd"

@@ -23,6 +23,8 @@ from mt5relay_gateway.cli.demo_store import imitated_server
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.operations import Operation
 
+pytestmark = pytest.mark.integration
+
 SAMPLE = Path(__file__).parents[3] / "deploy" / "accounts.sample.json"
 ONCE = ("demo", "--once", "--json", "--speed", "0")
 

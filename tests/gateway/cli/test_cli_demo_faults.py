@@ -23,6 +23,8 @@ from mt5relay_gateway.cli.demo_faults import (
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_worker.simulator import Faults, load_faults
 
+pytestmark = pytest.mark.integration
+
 ONCE = ("demo", "--once", "--json", "--speed", "0", "--count", "2")
 
 

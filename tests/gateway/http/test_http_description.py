@@ -18,6 +18,8 @@ from tests.gateway.http.description_server import running_gateway
 from mt5relay_gateway.http import HttpSettings
 from mt5relay_shared.keys import Keys
 
+pytestmark = pytest.mark.integration
+
 EXAMPLES = int(os.environ.get("MT5RELAY_SCHEMATHESIS_EXAMPLES", "5"))
 LIMIT = 1_800  # seconds
 

@@ -21,6 +21,8 @@ import pytest
 from mt5relay_gateway.http.guard import MAX_HEADERS, MAX_PATH
 from mt5relay_gateway.http.server import MAX_HEAD
 
+pytestmark = pytest.mark.integration
+
 REQUESTS = int(os.environ.get("MT5RELAY_FUZZ_REQUESTS", "2000"))
 SILENCE = 3.0  # seconds; without a word by then, none comes
 GROWTH = 200  # bytes a request; caplog and the witness of leaks remember part of what is said

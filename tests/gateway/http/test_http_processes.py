@@ -21,6 +21,8 @@ from mt5relay_gateway.cli.child_processes import CREATION_FLAGS, PROCESS_GROUP
 from mt5relay_gateway.http import HttpSettings
 from mt5relay_shared.keys import Keys
 
+pytestmark = pytest.mark.integration
+
 ACCOUNT = "25115284@MetaQuotes-Demo"
 PATH = f"/v1/accounts/{ACCOUNT}"
 

@@ -17,6 +17,8 @@ import pytest
 from mt5relay_worker.simulator import Book, Faults, dump_book
 from mt5relay_worker.terminal.exclusive import TerminalLock
 
+pytestmark = pytest.mark.integration
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 QUICK = ("--logins", "4", "--pause", "0", "--watch", "0.2", "--attaches", "0")
 SECRETS = ("planted", "Planted", "43210", "25115284", "25115285", "50100002")

@@ -17,6 +17,8 @@ from mt5relay_worker.probe.report import Report
 from mt5relay_worker.simulator import Faults, FaultsError, LogNormal, load_faults
 from mt5relay_worker.simulator.profile import MIN_SAMPLES, Measured, profile_of, quantile
 
+pytestmark = pytest.mark.integration
+
 Probe = Callable[..., Probed]
 
 KNOWN = Faults(

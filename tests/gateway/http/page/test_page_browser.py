@@ -35,11 +35,14 @@ from mt5relay_shared.health import encode_health
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.redis_client import connect
 
-pytestmark = pytest.mark.skipif(
-    installed() is None,
-    reason="NO BROWSER: the status page is not tested; install Debian's chromium and"
-    " chromium-driver",
-)
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(
+        installed() is None,
+        reason="NO BROWSER: the status page is not tested; install Debian's chromium and"
+        " chromium-driver",
+    ),
+]
 
 ACCOUNT = "25115284@MetaQuotes-Demo"
 OTHER = "50100002@Contoso-Live"

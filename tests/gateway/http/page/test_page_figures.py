@@ -21,6 +21,8 @@ from mt5relay_gateway.testing import a_health
 from mt5relay_shared.health import encode_health
 from mt5relay_shared.keys import Keys
 
+pytestmark = pytest.mark.integration
+
 ACCOUNT = "25115284@MetaQuotes-Demo"
 OTHER = "50100002@Contoso-Live"
 FILES = sorted(file.name for file in STATIC.iterdir())
