@@ -40,7 +40,7 @@ EXTRAS = {  # command -> extra
 }  # fmt: skip
 INTERRUPTED = 130
 PARALLEL = ("-n", "auto", "--dist", "worksteal")  # a later `-n 0` takes it back
-TESTS_AT_ONCE = min(8, max(2, (os.cpu_count() or 1) * 3 // 2))  # many of them wait for processes
+TESTS_AT_ONCE = min(8, 2 * (os.cpu_count() or 1))  # many of them wait for processes
 
 Command = Sequence[str | Path]
 
@@ -50,6 +50,8 @@ def main(words: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 0 if words[:1] in (["-h"], ["--help"]) else 2
     name, arguments = words[0], words[1:]
+    # Hundreds of processes are started here; each would compile every module again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         environment = Environment(EXTRAS[name])
         environment.ensure()
