@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.limits import HANG_LIMIT
 
 SCRIPT = Path(__file__).parents[1] / "run.py"
 
@@ -160,5 +161,5 @@ runpy.run_path({str(SCRIPT)!r})["call"]([sys.executable, "-c", {child!r}])
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     os.killpg(process.pid, 2)
-    assert process.communicate(timeout=20)[0] == "tidy\n"
+    assert process.communicate(timeout=HANG_LIMIT)[0] == "tidy\n"
     assert process.returncode == 0

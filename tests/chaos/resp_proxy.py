@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from tests.limits import HANG_LIMIT
+
 from mt5relay_shared import scripts
 
 _SCRIPTS = {
@@ -159,7 +161,7 @@ async def _run_unanswered(
     upstream.write(raw + b"*2\r\n$4\r\nPING\r\n$8\r\nit-is-so\r\n")
     answer = b""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(1.5):  # longer than any BLOCK
+        async with asyncio.timeout(HANG_LIMIT):
             while not answer.endswith((b"it-is-so\r\n", b"+QUEUED\r\n+QUEUED\r\n")):
                 data = await reader.read(65_536)
                 if not data:

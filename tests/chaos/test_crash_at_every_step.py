@@ -19,6 +19,7 @@ import pytest
 from redis.exceptions import RedisError
 from tests.chaos.instant_terminal import InstantTerminal
 from tests.chaos.resp_proxy import Cut, RespProxy, Step
+from tests.limits import HANG_LIMIT
 from tests.servers import GATEWAY, TESTER, WORKER, AclServer, as_user
 
 from mt5relay_gateway import AccountClient
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.integration
 LOGIN = 700_001
 ACCOUNT = f"{LOGIN}@Alpha-Demo"
 REQUEST_ID = "the-one-request"
-LIMIT = 20.0  # seconds for one case; the slowest wait for leases of 1 s to expire
+LIMIT = HANG_LIMIT  # for one case; the slowest wait for leases of 1 s to expire
 AT_ONCE = 16  # cases that run side by side
 DECLARED_WITHOUT_EXPIRY = {
     "requests", "accounts", "sealing-key", "fence", "events", "dead", "commands",

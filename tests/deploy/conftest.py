@@ -18,13 +18,13 @@ from redis import Redis
 from redis.exceptions import RedisError
 from tests import servers
 from tests.leaks.planted import also_secret
+from tests.limits import HANG_LIMIT
 
 from mt5relay_gateway.cli.store import ServerProgram, find_server_program, free_port
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-START_LIMIT = 10.0  # seconds
-TOOL_LIMIT = 60.0  # seconds
+START_LIMIT = TOOL_LIMIT = HANG_LIMIT
 TESTER = servers.TESTER  # a user of the tests alone, who may do everything
 
 

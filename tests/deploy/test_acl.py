@@ -25,6 +25,7 @@ from tests.deploy.conftest import DEPLOY, TESTER, GuardedServer, set_passwords
 from tests.leaks.http import HearingClient
 from tests.leaks.planted import also_secret, planted
 from tests.leaks.witness import WITNESS
+from tests.limits import HANG_LIMIT
 from tests.system.conftest import System, password_of, prepared_system
 
 from mt5relay_gateway import AccountClient, FleetClient
@@ -313,7 +314,9 @@ async def test_a_question_is_asked_and_answered_under_these_users(
     for one in system.accounts[:3]:
         await command("operator", "accounts", "add", str(one), text=password_of(one), **pinned)
 
-    async with AccountClient(guarded.url("gateway"), terminal=terminal, timeout=30) as client:
+    async with AccountClient(
+        guarded.url("gateway"), terminal=terminal, timeout=HANG_LIMIT
+    ) as client:
         live = await client.account_info(account)
         assert live.account == system.accounts[0]
         assert (await client.positions(account, max_age=600)).data
@@ -340,7 +343,7 @@ async def test_a_question_is_asked_and_answered_under_these_users(
         ("operator", "accounts", "remove", str(system.accounts[2])),
     ):
         await command(*words)
-    async with FleetClient(guarded.url("gateway"), timeout=30) as fleet:
+    async with FleetClient(guarded.url("gateway"), timeout=HANG_LIMIT) as fleet:
         assert (await fleet.account_info(account)).account == system.accounts[0]
     await command("operator", "terminals", "drain", terminal, "--anyway")
     await command("operator", "terminals", "remove", terminal, "--anyway")
@@ -368,7 +371,7 @@ async def test_the_http_gateway_works_as_the_user_gateway(
     }
     async with http_gateway(guarded, system.keys, tmp_path, settings) as address:
         headers = {"authorization": f"Bearer {token}"}
-        async with HearingClient(base_url=address, headers=headers, timeout=30) as http:
+        async with HearingClient(base_url=address, headers=headers, timeout=HANG_LIMIT) as http:
             body = {"password": password_of(system.accounts[0])}
             put = await http.put(f"/v1/accounts/{account}/credential", json=body)
             assert put.status_code == 204, put.text
@@ -415,13 +418,13 @@ async def http_gateway(
     )
     assert process.stdout is not None
     try:
-        line = (await asyncio.wait_for(process.stdout.readline(), 30)).decode()
+        line = (await asyncio.wait_for(process.stdout.readline(), HANG_LIMIT)).decode()
         match = re.match(r"listening on (\S+),", line)
         assert match is not None, line
         yield match[1]
     finally:
         process.terminate()
-        _, said = await asyncio.wait_for(process.communicate(), 30)
+        _, said = await asyncio.wait_for(process.communicate(), HANG_LIMIT)
         WITNESS.hear("output of a gateway", said)
 
 

@@ -29,6 +29,7 @@ from tests.deploy.conftest import (
     server_programs,
     set_passwords,
 )
+from tests.limits import HANG_LIMIT
 
 from mt5relay_gateway.cli.store import ServerProgram, free_port
 from mt5relay_shared.redis_client import connect
@@ -37,7 +38,7 @@ pytestmark = pytest.mark.integration
 
 SCRIPT = DEPLOY / "redis" / "certificates.py"
 HOST = "localhost"  # what the server's certificate is for
-LIMIT = 30.0  # seconds until a process has said what it has to say
+LIMIT = HANG_LIMIT  # until a process has said what it has to say
 CLIENT_FILES = ("worker", "gateway", "operator")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from tests.deploy.conftest import DEPLOY, run_tool
+from tests.limits import HANG_LIMIT
 from tests.servers import WORKER, AclServer, as_user
 from tests.system.conftest import prepared_system
 
@@ -22,7 +23,7 @@ from mt5relay_shared.keys import Keys
 from mt5relay_shared.settings import EXIT_SETTINGS
 
 SCRIPT = DEPLOY / "wine" / "run-worker.sh"
-LIMIT = 30.0  # seconds
+LIMIT = HANG_LIMIT
 
 pytestmark = [
     pytest.mark.integration,

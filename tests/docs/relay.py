@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from tests.limits import HANG_LIMIT
 from tests.servers import GATEWAY, OPERATOR, TESTER, WORKER, AclServer, as_user, running_server
 
 from mt5relay_shared.keys import Keys
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "deploy" / "accounts.sample.json"
 ACCOUNT, PASSWORD = "25115284@MetaQuotes-Demo", "invented-1"  # of BOOK
 WRONG_ACCOUNT = "50100002@Contoso-Live"  # enrolled with a password that is not its own
-START_LIMIT = 30.0  # seconds
+START_LIMIT = HANG_LIMIT
 
 
 @dataclass(frozen=True)

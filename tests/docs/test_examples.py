@@ -12,6 +12,7 @@ import pytest
 from redis import Redis
 from tests.docs.examples import COMMANDS, Example, ended
 from tests.docs.relay import ACCOUNT, Relay
+from tests.limits import HANG_LIMIT
 from tests.servers import TESTER, as_user
 
 from mt5relay_gateway.cli.store import free_port
@@ -125,7 +126,7 @@ def test_a_cut_connection_costs_neither_the_answer_nor_a_second_request(
     settings = relay.settings() | {"MT5_TERMINAL_ID": unanswered.terminal}
     request_id = new_id()
     asking = example.start(settings, "ask", ACCOUNT, "positions", "{}", "20000", request_id)
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + HANG_LIMIT
     while redis.xlen(unanswered.requests) == 0 and time.monotonic() < limit:
         time.sleep(0.02)
     redis.execute_command("CLIENT", "KILL", "USER", "gateway")

@@ -11,6 +11,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 from redis.asyncio import Redis
+from tests.limits import HANG_LIMIT
 from tests.servers import TESTER, WORKER, AclServer, as_user
 
 from mt5relay_gateway import AccountClient, testing
@@ -201,10 +202,10 @@ async def client(server: AclServer, keys: Keys) -> AsyncIterator[AccountClient]:
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]:
-    """Wait, at most five seconds, until something is so."""
+    """Wait until a condition holds."""
 
     async def wait(is_so: Callable[[], Awaitable[bool]]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_LIMIT):
             while not await is_so():  # noqa: ASYNC110 - what is waited for is in another process
                 await asyncio.sleep(0.01)
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from redis.asyncio import Redis
+from tests.limits import HANG_LIMIT
 
 from mt5relay_gateway import (
     AccountClient,
@@ -397,7 +398,7 @@ async def _waits(redis: Any, marker: str) -> bool:
 
 
 async def until_marked(redis: Any, marker: str, *, waits: bool) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_LIMIT):
         while await _waits(redis, marker) is not waits:  # noqa: ASYNC110 - Redis must say it
             await asyncio.sleep(0.01)
 

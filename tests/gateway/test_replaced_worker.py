@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.limits import HANG_LIMIT
 
 from mt5relay_gateway import AccountClient, NoWorkerError
 from mt5relay_gateway.submitter import REPLACED_WITHIN, SEEN_TWICE_AFTER
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from mt5relay_shared.keys import Keys
 
 ACCOUNT = "25115284@MetaQuotes-Demo"
-NOISE = 5.0  # seconds
+DEADLINE = 5 * HANG_LIMIT
 
 
 async def back_after(worker: EchoWorker, seconds: float) -> None:
@@ -46,12 +47,12 @@ async def test_one_that_stays_away_is_reported_long_before_the_deadline(
     await worker.release()
     began = time.monotonic()
     with pytest.raises(NoWorkerError):
-        await client.positions(ACCOUNT, timeout=60)
-    assert REPLACED_WITHIN / 4 < time.monotonic() - began < REPLACED_WITHIN + NOISE
+        await client.positions(ACCOUNT, timeout=DEADLINE)
+    assert REPLACED_WITHIN / 4 < time.monotonic() - began < HANG_LIMIT
     began = time.monotonic()
     with pytest.raises(NoWorkerError):
-        await client.positions(ACCOUNT, timeout=60)
-    assert time.monotonic() - began < SEEN_TWICE_AFTER + NOISE
+        await client.positions(ACCOUNT, timeout=DEADLINE)
+    assert time.monotonic() - began < HANG_LIMIT
 
 
 async def test_who_asks_for_the_first_time_may_meet_a_hand_over_too(
@@ -68,8 +69,6 @@ async def test_a_caller_in_a_hurry_is_told_in_time(
 ) -> None:
     await client.positions(ACCOUNT)
     await worker.release()
-    began = time.monotonic()
     with pytest.raises(NoWorkerError):
         await client.positions(ACCOUNT, timeout=0.1)
-    assert time.monotonic() - began < NOISE
     assert await worker.redis.xlen(keys.requests) == 0

@@ -11,11 +11,12 @@ from typing import Any, cast
 
 from redis.exceptions import RedisError
 from tests.leaks.witness import WITNESS
+from tests.limits import HANG_LIMIT
 
 SENT, STANDS = "sent to Redis", "stands in Redis"
-_CONNECT_LIMIT = 2.0  # seconds
+_CONNECT_LIMIT = HANG_LIMIT
 _RETRY_PAUSE = 0.05  # seconds; what is said while the server is away is not heard
-_SYNC_LIMIT = 2.0  # seconds until MONITOR has told all that was sent
+_SYNC_LIMIT = HANG_LIMIT  # until MONITOR has told all that was sent
 _BATCH = 500
 _numbers = itertools.count(1)
 

@@ -21,6 +21,7 @@ import pytest
 from pydantic_settings import BaseSettings
 from tests.leaks.planted import CORE, planted, planted_private_key
 from tests.leaks.witness import WITNESS
+from tests.limits import HANG_LIMIT
 from tests.servers import GATEWAY, MONITOR, OPERATOR, WORKER, as_user, password_of_user
 from tests.system.conftest import WorkerProcess, password_of, until, write_planted_key
 
@@ -254,7 +255,7 @@ async def test_credentials_that_do_not_open(system: System) -> None:
     }
     for account, body in wrong.items():
         await system.redis.hset(system.keys.accounts, str(account), body)
-    async with system.client(timeout=20) as client:
+    async with system.client(timeout=HANG_LIMIT) as client:
         for account in wrong:
             with pytest.raises(MT5Error):
                 await client.account_info(account)
@@ -310,7 +311,7 @@ async def test_a_terminal_that_betrays_the_passwords_it_is_given(system: System)
     await system.enrol(system.accounts)
     accounts = iter(system.accounts)
     honest = next(accounts)
-    async with system.client(timeout=30) as client:
+    async with system.client(timeout=HANG_LIMIT) as client:
         for how, account in zip(BETRAYALS, accounts, strict=False):
             worker.be(how)
             with pytest.raises(MT5Error):

@@ -20,6 +20,7 @@ import pytest
 from tests.leaks.http import HearingClient
 from tests.leaks.planted import also_secret, planted
 from tests.leaks.witness import WITNESS
+from tests.limits import HANG_LIMIT
 from tests.servers import GATEWAY, MONITOR, OPERATOR, as_user
 from tests.system.conftest import START_LIMIT, password_of, until
 
@@ -66,7 +67,7 @@ def gateway(system: System, log: Path, **settings: str) -> Generator[subprocess.
         yield process
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(HANG_LIMIT)
 
 
 async def address_in(log: Path) -> str:
@@ -104,7 +105,7 @@ async def test_no_process_says_a_secret_at_work_or_when_it_crashes(
             worker.process.send_signal(signal.SIGABRT)
             worker.wait()
             process.send_signal(signal.SIGABRT)
-            process.wait(10)
+            process.wait(HANG_LIMIT)
             for crashed in (worker.log, log):
                 assert "Fatal Python error: Aborted" in crashed.read_text("utf-8")
 
@@ -112,7 +113,7 @@ async def test_no_process_says_a_secret_at_work_or_when_it_crashes(
 async def ask_over_http(system: System, address: str, token: str) -> None:
     account, locked_out, malformed = (str(account) for account in system.accounts[:3])
     headers = {"authorization": f"Bearer {token}"}
-    async with HearingClient(base_url=address, headers=headers, timeout=30) as http:
+    async with HearingClient(base_url=address, headers=headers, timeout=HANG_LIMIT) as http:
         for name, password in (
             (account, password_of(system.accounts[0])),
             (locked_out, planted("wrong")),
@@ -142,7 +143,7 @@ async def ask_over_http(system: System, address: str, token: str) -> None:
                 if line.startswith("event: health"):
                     break
     for wrong in (f"{token}x", token[:-1], token.upper(), f"{token},{token}", token * 9):
-        async with HearingClient(base_url=address, timeout=30) as http:
+        async with HearingClient(base_url=address, timeout=HANG_LIMIT) as http:
             stranger = {"authorization": f"Bearer {wrong}"}
             told = await http.get(f"/v1/accounts/{account}", headers=stranger)
             assert told.status_code == httpx.codes.UNAUTHORIZED, told.text
@@ -165,7 +166,7 @@ async def ask_by_command(system: System, command: Command, pinned: dict[str, str
     ):
         status, said = await command(user, *words)
         assert status == 0, (words, said)
-    async with system.client(timeout=20) as client:
+    async with system.client(timeout=HANG_LIMIT) as client:
         assert (await client.positions(account)).source == "terminal"
         with pytest.raises(MT5Error):
             await client.tick(account, "NOSUCH")

@@ -16,10 +16,11 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.limits import HANG_LIMIT
 from tests.rehearsal.processes import send, session_of
 from tests.rehearsal.units import Unit, UnitError, parse_environment_file, read_unit
 
-START_LIMIT = 30.0  # seconds until a service that tells must have told that it is ready
+START_LIMIT = HANG_LIMIT  # until a service that tells must have told that it is ready
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # systemd's own
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.limits import HANG_LIMIT
 from tests.rehearsal.guide import Block
 from tests.rehearsal.shell import BlockFailedError, Shell
 from tests.rehearsal.supervisor import Supervisor
@@ -17,7 +18,7 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(os.name != "posix", reason="sessions and signals"),
 ]
-LIMIT = 20.0  # seconds
+LIMIT = HANG_LIMIT
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.leaks.planted import planted, planted_private_key
+from tests.limits import HANG_LIMIT
 from tests.servers import GATEWAY, TESTER, WORKER, AclServer, as_user, running_server, without_user
 
 from mt5relay_gateway import AccountClient
@@ -30,7 +31,7 @@ from mt5relay_shared.sealing import seal
 from mt5relay_shared.secret import Secret
 from mt5relay_worker.key_file import write_private_key
 
-START_LIMIT = 20.0  # seconds until a started process must be useful
+START_LIMIT = HANG_LIMIT  # until a started process must be useful
 
 FAST = {
     "MT5_CONNECTION_RETRY_DELAY": "0.1",
@@ -76,7 +77,7 @@ class WorkerProcess:
     def terminal_pid(self) -> int:
         return int(self.events("terminal.process.started")[-1]["pid"])
 
-    def wait(self, limit: float = 15.0) -> int:
+    def wait(self, limit: float = HANG_LIMIT) -> int:
         return self.process.wait(limit)
 
     def close_input(self) -> None:
@@ -86,7 +87,7 @@ class WorkerProcess:
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(HANG_LIMIT)
         self.close_input()
 
 

@@ -21,6 +21,10 @@ from mt5relay_shared.errors import MT5Error
 if TYPE_CHECKING:
     from tests.system.conftest import System, WorkerProcess
 
+LASTING = {"MT5_LEASE_TTL": "60", "MT5_STALL_LIMIT": "60"}
+"""Settings with which a worker that waits for a lease to expire, instead of for its release, takes
+longer than `HAND_OVER_LIMIT` on any machine."""
+HAND_OVER_LIMIT = 30.0  # seconds
 INTERVAL = 0.02  # seconds between two questions, answered or not
 MOST_WAITING = 300
 

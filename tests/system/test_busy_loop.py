@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 from tests.leaks.witness import WITNESS
+from tests.limits import HANG_LIMIT
 from tests.system.conftest import FAST, START_LIMIT, WorkerProcess, exited, until
 
 pytestmark = pytest.mark.integration
@@ -94,7 +95,7 @@ async def test_a_worker_that_is_busy_for_longer_than_its_lease_keeps_it_and_answ
     system: System,
 ) -> None:
     worker = await start_busy_worker(system)
-    async with system.client(timeout=30) as client:
+    async with system.client(timeout=HANG_LIMIT) as client:
         assert (await client.account_info(system.accounts[0])).source == "terminal"
         worker.hold_up(3 * LEASE_TTL)
         asked = [asyncio.create_task(client.positions(account)) for account in system.accounts]
@@ -114,7 +115,7 @@ async def test_a_worker_that_is_busy_for_longer_than_its_lease_keeps_it_and_answ
 
 async def test_a_worker_that_stands_still_is_ended_and_another_takes_over(system: System) -> None:
     worker = await start_busy_worker(system, MT5_STALL_LIMIT="3")
-    async with system.client(timeout=30) as client:
+    async with system.client(timeout=HANG_LIMIT) as client:
         worker.hold_up(FOR_EVER)
         asked = asyncio.create_task(client.positions(system.accounts[0]))
         await worker.until_held_up()
@@ -131,7 +132,7 @@ async def test_the_terminal_process_of_a_worker_that_stood_still_ends_with_it(
 ) -> None:
     worker = await start_busy_worker(system, MT5_STALL_LIMIT="2")
     terminal = worker.terminal_pid()
-    async with system.client(timeout=30) as client:
+    async with system.client(timeout=HANG_LIMIT) as client:
         worker.hold_up(FOR_EVER)
         asked = asyncio.create_task(client.positions(system.accounts[0]))
         assert await status_of(worker) == EXIT_STALLED
@@ -189,7 +190,7 @@ class MutedWorker(WorkerProcess):
         finally:
             self.reading = threading.Thread(target=self._read_it_all)
             self.reading.start()
-            filling.join(10)
+            filling.join(HANG_LIMIT)
 
     def _read_it_all(self) -> None:
         while said := self.source.read(1 << 16):
@@ -199,7 +200,7 @@ class MutedWorker(WorkerProcess):
         super().end()
         os.close(self._write_end)
         if self.reading is not None:
-            self.reading.join(10)
+            self.reading.join(HANG_LIMIT)
         self.source.close()
 
 
@@ -213,7 +214,7 @@ async def test_a_log_that_nobody_reads_costs_a_worker_neither_its_lease_nor_an_a
     await system.until_health(state=b"CONNECTED")
     await system.enrol(system.accounts)
     mine = await system.redis.get(system.keys.lease)
-    async with system.client(timeout=30) as client:
+    async with system.client(timeout=HANG_LIMIT) as client:
         with worker.stopped_up():
             asked = asyncio.create_task(client.positions(system.accounts[0]))
             await asyncio.sleep(3 * LEASE_TTL)

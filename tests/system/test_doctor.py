@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis import Redis
 from redis.exceptions import RedisError
+from tests.limits import HANG_LIMIT
 from tests.servers import (
     GATEWAY,
     MONITOR,
@@ -40,7 +41,7 @@ pytestmark = pytest.mark.integration
 if TYPE_CHECKING:
     from tests.system.conftest import System
 
-START_LIMIT = 15.0  # seconds
+START_LIMIT = HANG_LIMIT
 REFUSED_TO = {
     GATEWAY: ("info", "config|get", "script|exists", "acl|dryrun", "pttl", "get", "hgetall"),
     WORKER: ("config|get", "script|exists", "acl|dryrun", "get", "hgetall", "hkeys"),
@@ -233,7 +234,7 @@ def _open_server(*options: str) -> Generator[int]:
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(HANG_LIMIT)
 
 
 def _until(holds: Callable[[], Any]) -> None:

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import pytest
+from tests.limits import HANG_LIMIT
 from tests.system.conftest import System, password_of, until, write_book
 
 from mt5relay_shared.accounts import AccountId
@@ -51,7 +52,7 @@ async def test_a_key_is_changed_in_three_steps_while_clients_ask(system: System)
 
     async def keep_asking() -> None:
         nonlocal asked
-        async with system.client(timeout=30) as client:
+        async with system.client(timeout=HANG_LIMIT) as client:
             while not done.is_set():
                 for account in system.accounts[:3]:
                     try:
@@ -90,7 +91,7 @@ async def test_a_key_is_changed_in_three_steps_while_clients_ask(system: System)
 async def test_who_is_logged_in_need_not_log_in_anew_for_a_new_key(system: System) -> None:
     await system.start()
     account = system.accounts[0]
-    async with system.client(timeout=30) as client:
+    async with system.client(timeout=HANG_LIMIT) as client:
         await client.positions(account)
         await system.until_health(logins=b"1")
         assert (await command(system, "rotate-key", "--json"))[0] == 0
@@ -116,7 +117,7 @@ async def test_a_worker_that_died_half_way_goes_on_when_it_is_started_again(
     status, said = await command(system, *RETIRE)
     assert (status, said["problem"]) == (0, None)
     assert await key_ids(system) == set(held(system))
-    async with system.client(timeout=30) as client:
+    async with system.client(timeout=HANG_LIMIT) as client:
         assert await client.positions(system.accounts[0])
 
 

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.limits import HANG_LIMIT
 
 from mt5relay_shared.errors import (
     MT5CircuitBreakerOpen,
@@ -69,7 +70,7 @@ async def test_a_killed_terminal_process_is_replaced_and_the_request_still_answe
 ) -> None:
     worker = await system.start()
     system.set_faults(scale=1.0)  # a login takes long enough to be interrupted
-    async with system.client(timeout=30) as client:
+    async with system.client(timeout=HANG_LIMIT) as client:
         asked = asyncio.create_task(client.account_info(system.accounts[0]))
         await system.until_health(detail=b"switching")
         os.kill(worker.terminal_pid(), signal.SIGKILL)
@@ -81,7 +82,7 @@ async def test_a_killed_terminal_process_is_replaced_and_the_request_still_answe
 async def test_a_call_that_never_returns_is_ended_by_killing_its_process(system: System) -> None:
     await system.start(MT5_CALL_LIMIT="2", MT5_CONNECTION_TIMEOUT="1")
     system.set_faults(calls_that_hang=["login"])
-    async with system.client(timeout=20) as client:
+    async with system.client(timeout=HANG_LIMIT) as client:
         asked = asyncio.create_task(client.account_info(system.accounts[0]))
         await system.until_health(state=b"RECONNECTING")
         system.set_faults()
@@ -93,7 +94,7 @@ async def test_a_broker_outage_opens_the_breaker_and_it_comes_back_by_itself(
 ) -> None:
     await system.start()
     account, never_read = system.accounts[0], system.accounts[1]
-    async with system.client(timeout=10) as client:
+    async with system.client(timeout=HANG_LIMIT) as client:
         fresh = await client.account_info(account)
         system.set_faults(broker_link_lost=True)
         with pytest.raises(MT5Error) as lost:
@@ -121,7 +122,7 @@ async def test_a_broker_outage_opens_the_breaker_and_it_comes_back_by_itself(
 async def test_a_worker_that_is_asked_to_stop_leaves_the_rest_to_the_next(system: System) -> None:
     worker = await system.start()
     system.set_faults(scale=0.05)
-    async with system.client(timeout=30) as client:
+    async with system.client(timeout=HANG_LIMIT) as client:
         asked = [asyncio.create_task(client.positions(account)) for account in system.accounts]
         await system.until_health(detail=b"switching")
         worker.process.send_signal(signal.SIGTERM)

@@ -21,6 +21,7 @@ from redis.exceptions import OutOfMemoryError
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 from tests.chaos.link import Link
+from tests.limits import HANG_LIMIT
 from tests.servers import TESTER, AclServer, as_user, running_server
 from tests.system.conftest import Supervisor, System, prepared_system, until
 
@@ -46,7 +47,7 @@ DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 EXIT_LEASE_LOST = 75
 LEASE_TTL = 1.5  # seconds, as the system's workers have it
 LONG_LEASE = {"MT5_LEASE_TTL": "30"}  # outlives the trouble, so losing it would be a defect
-RECOVERY_LIMIT = 20.0  # seconds from the end of the trouble until a look-up works
+RECOVERY_LIMIT = HANG_LIMIT  # from the end of the trouble until a look-up works
 QUICK = {"scale": 0}  # the terminal's faults
 SLOW = {"scale": 0.2}  # a change of account takes about half a second
 SILENT = {"calls_that_hang": ["login"]}  # nothing is answered until another worker starts
@@ -209,7 +210,7 @@ async def scene_at(
         with gateway_log() as lines:
             async with (
                 system.supervised(**settings) as supervisor,
-                system.client(timeout=20) as client,
+                system.client(timeout=HANG_LIMIT) as client,
             ):
                 await client.account_info(system.accounts[0])
                 yield Scene(server, system, client, supervisor, lines)
@@ -457,7 +458,7 @@ class Failover:
 
     async def stop_replicating(self) -> None:
         """From now on the replica misses everything; it has all that was before."""
-        assert await self.scene.system.redis.wait(1, 10_000) == 1
+        assert await self.scene.system.redis.wait(1, 60_000) == 1
         await promote(self.replica)
 
     async def happen(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.leaks.planted import planted
+from tests.limits import HANG_LIMIT
 from tests.system.conftest import System, password_of, until
 
 from mt5relay_gateway import AccountClient
@@ -36,7 +37,7 @@ async def put(system: System, account: AccountId, envelope: bytes) -> None:
 
 @pytest.fixture
 async def client(system: System) -> AsyncIterator[AccountClient]:
-    async with system.client(timeout=30) as client:
+    async with system.client(timeout=HANG_LIMIT) as client:
         yield client
 
 

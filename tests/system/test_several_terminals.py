@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 from tests.leaks.witness import WITNESS
+from tests.limits import HANG_LIMIT
 from tests.servers import GATEWAY, OPERATOR, as_user
 
 from mt5relay_gateway import AccountId, FleetClient
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tests.system.conftest import System
 
 ALPHA, BETA = "Alpha-Demo", "Beta-Live"  # by rendezvous hashing the second's and the first's
-FOLLOW_LIMIT = 10.0  # seconds
+FOLLOW_LIMIT = HANG_LIMIT
 
 
 class Operator:
@@ -66,7 +67,7 @@ class Fleet:
 
     def client(self) -> FleetClient:
         return FleetClient(
-            as_user(self.first.url, GATEWAY), key_prefix=self.first.keys.prefix, timeout=20
+            as_user(self.first.url, GATEWAY), key_prefix=self.first.keys.prefix, timeout=HANG_LIMIT
         )
 
     async def register(self, system: System) -> None:

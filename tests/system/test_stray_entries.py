@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.limits import HANG_LIMIT
 from tests.system.conftest import until
 
 from mt5relay_shared.keys import WORKER_CONSUMER, WORKER_GROUP
@@ -74,7 +75,7 @@ async def test_what_the_worker_itself_took_is_not_taken_twice(system: System) ->
     stream = system.keys.replies("counter")
     await system.redis.xadd(stream, {"hello": "1"})
     system.set_faults(login_same_server={"median": 4, "p95": 4.001}, scale=1)
-    async with system.client(timeout=40) as client:
+    async with system.client(timeout=HANG_LIMIT) as client:
         for request_id in ("one", "two"):
             body = {
                 "id": request_id,

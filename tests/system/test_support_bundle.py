@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.leaks.planted import planted
+from tests.limits import HANG_LIMIT
 from tests.servers import OPERATOR, WORKER, as_user, password_of_user
 from tests.system.conftest import password_of
 
@@ -60,9 +61,9 @@ def place(system: System, changed: float) -> None:
 async def play(system: System) -> None:
     """Look-ups, a request that makes no sense, a letter with personal arguments."""
     async with system.client() as client:
-        answer = await client.account_info(str(system.accounts[0]), timeout=20)
+        answer = await client.account_info(str(system.accounts[0]), timeout=HANG_LIMIT)
         assert answer.data.balance == BALANCE
-        await client.positions(str(system.accounts[1]), timeout=20)
+        await client.positions(str(system.accounts[1]), timeout=HANG_LIMIT)
     letter = {
         "id": "letter-1",
         "account": str(system.accounts[2]),

@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from redis import Redis as BlockingRedis
 from redis.exceptions import RedisError
 from tests.chaos.link import Link
+from tests.limits import HANG_LIMIT
 from tests.servers import OPERATOR, TESTER, AclServer, as_user, password_of_user
 
 from mt5relay_gateway.cli.store import find_server_program, free_port
@@ -39,7 +40,7 @@ pytestmark = pytest.mark.integration
 if TYPE_CHECKING:
     from tests.system.conftest import System
 
-LIMIT = 20.0  # seconds until servers agree with each other
+LIMIT = HANG_LIMIT  # until servers agree with each other
 
 
 def _tester_at(port: int) -> Any:
@@ -241,10 +242,10 @@ async def test_a_failover_behind_sentinel_is_followed_by_worker_and_client(
     url, (master, _) = sentinels
     async with _on(system, url):
         await system.start()
-        async with system.client(timeout=30) as client:
+        async with system.client(timeout=HANG_LIMIT) as client:
             account = system.accounts[0]
             assert (await client.account_info(account)).source == "terminal"
-            assert await system.redis.wait(1, 5000) == 1  # credentials are on the replica too
+            assert await system.redis.wait(1, 60_000) == 1  # credentials are on the replica too
             master.kill()
             # The worker that lost its lease has exited; its supervisor starts another.
             give_up = time.monotonic() + LIMIT

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
+from tests.limits import HANG_LIMIT
 from tests.system.conftest import System, WorkerProcess, password_of
-from tests.system.rolling import hand_over, steady_load
+from tests.system.rolling import HAND_OVER_LIMIT, LASTING, hand_over, steady_load
 from tests.upgrade.releases import Release
 
 from mt5relay_gateway import MT5StateError
@@ -24,7 +26,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals"),
 ]
 
-BOUND = 5.0  # seconds; a fraction of one on a machine that has nothing else to do
 DIRECTIONS = ["upgrade", "downgrade"]
 
 
@@ -91,14 +92,15 @@ async def test_a_standby_of_another_release_takes_over_and_no_caller_sees_an_err
 ) -> None:
     """With this tree's clients: gateways are upgraded first."""
     going, coming = direction
-    worker = going.start_worker(system)
+    worker = going.start_worker(system, **LASTING)
     await system.until_health(state=b"CONNECTED")
     await enrol_readable_by_both(system, system.accounts)
-    async with system.client(timeout=30) as client, steady_load(client, system) as load:
-        back, measured = await hand_over(system, worker, load, lambda: coming.start_worker(system))
+    async with system.client(timeout=HANG_LIMIT) as client, steady_load(client, system) as load:
+        start = partial(coming.start_worker, system, **LASTING)
+        back, measured = await hand_over(system, worker, load, start)
         sys.stdout.write(f"{going} to {coming}: {measured}\n")
     assert load.errors == []
-    assert measured.without_answer < BOUND
+    assert measured.without_answer < HAND_OVER_LIMIT
     assert back.process.poll() is None
 
 
@@ -141,7 +143,7 @@ async def test_who_was_enrolled_since_the_upgrade_is_enrolled_again_after_going_
     worker = released.start_worker(system)
     await system.until_health(state=b"CONNECTED")
     await system.enrol([before])
-    async with system.client(timeout=30) as client:
+    async with system.client(timeout=HANG_LIMIT) as client:
         worker = await follow(worker, current)
         await system.enrol([since])
         for account in (before, since):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.leaks.http import HearingClient
+from tests.limits import HANG_LIMIT
 from tests.system.conftest import System, password_of
 from tests.upgrade.releases import Release
 
@@ -105,7 +106,7 @@ async def test_an_http_gateway_serves(served: System, clients: Release) -> None:
     headers = {"authorization": f"Bearer {added.out.split()[0]}"}
     async with (
         clients.gateway(served, MT5_SEALING_KEY_ID=key.key_id) as address,
-        HearingClient(base_url=address, headers=headers, timeout=30) as http,
+        HearingClient(base_url=address, headers=headers, timeout=HANG_LIMIT) as http,
     ):
         info = data(await http.get(f"/v1/accounts/{account}", headers=PATIENT))
         assert info["login"] == served.accounts[0].login
@@ -133,7 +134,7 @@ async def test_an_http_gateway_serves(served: System, clients: Release) -> None:
         assert f"mt5relay_worker_state{{{labels}}} 1.0" in metrics.text
         async with http.stream("GET", "/v1/events", params={"last": 5}) as stream:
             lines = stream.aiter_lines()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(HANG_LIMIT):
                 while "event: health" not in await anext(lines):
                     pass
                 told = json.loads((await anext(lines)).removeprefix("data: "))

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 from tests.conftest import virtual_time_backend
+from tests.limits import HANG_LIMIT
 from tests.servers import TESTER, WORKER, AclServer, as_user, running_server
 
 from mt5relay_gateway.cli.store import NoStoreError
@@ -587,7 +588,7 @@ def accounts() -> Iterator[AccountId]:
     return (AccountId(1_001 + index, f"Broker-{index % 2}") for index in range(10_000))
 
 
-async def poll(holds: Callable[[], Awaitable[Any]], limit: float = 10.0) -> None:
+async def poll(holds: Callable[[], Awaitable[Any]], limit: float = HANG_LIMIT) -> None:
     """Wait until a condition holds, bounded; for what happens on a server or in a process."""
     with anyio.fail_after(limit):
         while not await holds():  # noqa: ASYNC110 - nobody there could set an event

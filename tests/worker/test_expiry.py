@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from tests.limits import HANG_LIMIT
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_worker.expiry import Expiry
@@ -125,7 +126,7 @@ async def test_a_near_deadline_that_arrives_later_is_kept_too(
 
 
 async def test_it_ends_when_the_worker_stops(parts: Parts, expiry: Expiry) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(HANG_LIMIT):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(expiry.run)
             parts.stop()

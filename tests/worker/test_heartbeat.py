@@ -10,6 +10,7 @@ import anyio
 import msgspec
 import pytest
 from redis.asyncio import Redis
+from tests.limits import HANG_LIMIT
 from tests.servers import AclServer
 
 from mt5relay_shared.accounts import AccountId
@@ -319,7 +320,7 @@ async def test_who_lost_the_lease_publishes_nothing_and_stops(
     parts: Parts, heartbeat: Heartbeat
 ) -> None:
     await parts.redis.set(parts.keys.lease, "another:nonce:99")
-    with anyio.fail_after(5), pytest.raises(LeaseLostError):
+    with anyio.fail_after(HANG_LIMIT), pytest.raises(LeaseLostError):
         await heartbeat.run()
     assert not await parts.redis.exists(parts.keys.health)
     assert not await parts.redis.exists(parts.keys.events)
@@ -354,7 +355,7 @@ async def test_a_beat_that_fails_is_a_sign_of_life_too(
         sources_of(own_parts, LastProbe()), own_parts.events, interval=0.05, on_attempt=counter
     )
     own_server.kill()
-    with anyio.fail_after(5), pytest.raises(LeaseLostError):
+    with anyio.fail_after(HANG_LIMIT), pytest.raises(LeaseLostError):
         await heartbeat.run()
     assert counter.times > 4
 
@@ -364,6 +365,6 @@ async def test_a_lease_that_could_not_be_renewed_in_time_is_given_up(
 ) -> None:
     heartbeat = Heartbeat(sources_of(own_parts, LastProbe()), own_parts.events, interval=0.05)
     own_server.kill()
-    with anyio.fail_after(5), pytest.raises(LeaseLostError):
+    with anyio.fail_after(HANG_LIMIT), pytest.raises(LeaseLostError):
         await heartbeat.run()
     assert own_parts.lease.trust_left <= 0

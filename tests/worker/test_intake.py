@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from redis.asyncio import Redis
+from tests.limits import HANG_LIMIT
 from tests.servers import WORKER, AclServer, as_user
 
 from mt5relay_shared.accounts import AccountId
@@ -218,7 +219,7 @@ async def test_a_group_that_was_deleted_is_made_again(taking: Taking, until: Unt
 async def test_a_stop_waits_for_the_read_under_way(taking: Taking, until: Until) -> None:
     """A blocking read is never cancelled: what it was sent would stay pending unseen."""
     await taking.intake.recover([])
-    with anyio.fail_after(5):
+    with anyio.fail_after(HANG_LIMIT):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(taking.intake.run)
             await anyio.sleep(0.05)

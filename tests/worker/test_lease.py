@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 import pytest
 from redis.asyncio import Redis
+from tests.limits import HANG_LIMIT
 from tests.servers import AclServer
 
 from mt5relay_shared.accounts import AccountId
@@ -83,7 +84,7 @@ async def test_a_held_lease_is_waited_for_until_it_is_given_back(leases: Leases)
         await anyio.sleep(0.05)
         assert second.value == ""
         await first.release()
-        with anyio.fail_after(5):
+        with anyio.fail_after(HANG_LIMIT):
             await second.acquire(never)  # asking twice is no second take-over
     assert second.fence == 2
 
@@ -91,7 +92,7 @@ async def test_a_held_lease_is_waited_for_until_it_is_given_back(leases: Leases)
 async def test_the_lease_of_a_worker_that_died_is_taken_when_it_runs_out(leases: Leases) -> None:
     dead, heir = leases("dead", ttl=0.2), leases("heir")
     await dead.acquire(never)
-    with anyio.fail_after(5):
+    with anyio.fail_after(HANG_LIMIT):
         await heir.acquire(never)
     assert heir.fence == 2
     assert dead.trust_left <= 0
@@ -103,7 +104,7 @@ async def test_what_the_dead_worker_had_on_the_terminal_is_charged_to_it_alone(
     dead, heir = leases("dead", ttl=0.2), leases("heir")
     await dead.acquire(never)
     await begin_with(dead, keys, "one", "two")
-    with anyio.fail_after(5):
+    with anyio.fail_after(HANG_LIMIT):
         takeover = await heir.acquire(never)
     assert takeover is not None
     assert takeover.charged == ("one", "two")
@@ -113,7 +114,7 @@ async def test_what_the_dead_worker_had_on_the_terminal_is_charged_to_it_alone(
 async def test_a_worker_that_is_told_to_stop_waits_no_longer(leases: Leases) -> None:
     await leases("first").acquire(never)
     answers = iter([False, True])
-    with anyio.fail_after(5):
+    with anyio.fail_after(HANG_LIMIT):
         assert await leases("second").acquire(lambda: next(answers)) is None
 
 
@@ -212,7 +213,7 @@ async def test_the_servers_time_is_learned_on_the_way(leases: Leases, redis: Red
 async def test_who_lost_it_can_publish_nothing(leases: Leases, redis: Redis, keys: Keys) -> None:
     paused, heir = leases("paused", ttl=0.1), leases("heir")
     await paused.acquire(never)
-    with anyio.fail_after(5):
+    with anyio.fail_after(HANG_LIMIT):
         await heir.acquire(never)
     with pytest.raises(LeaseLostError):
         await paused.heartbeat({"status": "ok"}, 6.0, [b"{}"])
@@ -275,7 +276,7 @@ async def test_a_write_is_given_up_when_the_lease_can_be_trusted_no_longer(
     own_server: AclServer, own_parts: Parts
 ) -> None:
     own_server.kill()
-    with anyio.fail_after(5), pytest.raises(LeaseLostError):
+    with anyio.fail_after(HANG_LIMIT), pytest.raises(LeaseLostError):
         await own_parts.replies.begin(AccountId(1, "Broker"))
 
 
@@ -284,7 +285,7 @@ async def test_a_worker_that_finds_no_redis_waits_for_it(
 ) -> None:
     own_server.kill()
     lease = Lease(onlooker, keys, ServerClock(), worker_id="early", ttl=5.0)
-    with anyio.fail_after(10):
+    with anyio.fail_after(HANG_LIMIT):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lease.acquire, never)
             await anyio.sleep(0.1)

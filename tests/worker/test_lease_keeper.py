@@ -15,6 +15,7 @@ import anyio.lowlevel
 import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
+from tests.limits import HANG_LIMIT
 from tests.servers import WORKER, AclServer, as_user
 
 from mt5relay_shared.errors import MT5ValidationError
@@ -218,7 +219,7 @@ async def test_a_defect_of_it_is_the_workers_to_raise(kept: Kept) -> None:
         raise ValueError("a defect")
 
     keeper = LeaseKeeper(kept.lease, fails, stall_limit=NEVER)
-    with anyio.fail_after(5), pytest.raises(ExceptionGroup) as raised:
+    with anyio.fail_after(HANG_LIMIT), pytest.raises(ExceptionGroup) as raised:
         await keeper.run()
     assert raised.group_contains(ValueError, match="a defect")
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.limits import HANG_LIMIT
 
 CHILD = """
 import asyncio
@@ -52,7 +53,7 @@ def start() -> Iterator[Callable[[bool], Child]]:
     yield start_one
     for child in started:
         child.kill()
-        child.wait(10)
+        child.wait(HANG_LIMIT)
         for pipe in (child.stdin, child.stdout):
             assert pipe is not None
             pipe.close()
@@ -63,7 +64,7 @@ def start() -> Iterator[Callable[[bool], Child]]:
 def test_a_signal_asks_for_a_graceful_stop(start: Callable[[bool], Child], name: str) -> None:
     child = start(False)
     child.send_signal(getattr(signal, name))
-    assert child.wait(10) == 0
+    assert child.wait(HANG_LIMIT) == 0
     assert child.stdout is not None
     assert child.stdout.read() == "graceful\n"
 
@@ -77,7 +78,7 @@ def test_the_end_of_standard_input_asks_for_a_graceful_stop(
     child.stdin.flush()
     assert child.poll() is None
     child.stdin.close()
-    assert child.wait(10) == 0
+    assert child.wait(HANG_LIMIT) == 0
 
 
 def test_who_did_not_ask_for_it_outlives_its_standard_input(start: Callable[[bool], Child]) -> None:

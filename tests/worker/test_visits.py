@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import msgspec
 import pytest
+from tests.limits import HANG_LIMIT
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import Outcome
@@ -475,7 +476,7 @@ async def test_the_visit_under_way_is_finished_and_no_other_begun(
 ) -> None:
     terminal.at_read = gate()
     first, second = await parts.ask(alice), await parts.ask(bob)
-    with anyio.fail_after(5):
+    with anyio.fail_after(HANG_LIMIT):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(parts.visits.run)
             await terminal.at_read.reached.wait()
@@ -498,7 +499,7 @@ async def test_who_lost_the_lease_answers_nothing_and_stops(
             await parts.visits.run()
         stopped.append(True)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(HANG_LIMIT):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(visit_until_stopped)
             await terminal.at_read.reached.wait()

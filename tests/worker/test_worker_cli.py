@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from redis.asyncio import Redis
+from tests.limits import HANG_LIMIT
 from tests.servers import WORKER, AclServer, as_user
 
 from mt5relay_shared.envelopes import decode_sealing_key
@@ -46,7 +47,7 @@ def run(directory: Path, *arguments: str, **settings: str) -> subprocess.Complet
         env=environment(directory, **settings),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANG_LIMIT,
         check=False,
     )
 
@@ -152,7 +153,7 @@ def start(tmp_path: Path, server: AclServer, keys: Keys) -> Iterator[Callable[[]
     yield start_one
     for worker in started:
         worker.kill()
-        worker.wait(10)
+        worker.wait(HANG_LIMIT)
         hang_up(worker)
 
 
@@ -187,14 +188,14 @@ async def test_the_end_of_its_input_is_a_graceful_stop(
     worker: Worker, redis: Redis, keys: Keys
 ) -> None:
     hang_up(worker)
-    assert worker.wait(10) == 0
+    assert worker.wait(HANG_LIMIT) == 0
     assert not await redis.exists(keys.lease, keys.health)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="nothing delivers SIGTERM on Windows")
 async def test_a_signal_is_a_graceful_stop(worker: Worker, redis: Redis, keys: Keys) -> None:
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(10) == 0
+    assert worker.wait(HANG_LIMIT) == 0
     assert not await redis.exists(keys.lease)
 
 
@@ -202,7 +203,7 @@ async def test_a_lost_lease_ends_it_with_the_status_that_asks_for_a_restart(
     worker: Worker, redis: Redis, keys: Keys, tmp_path: Path
 ) -> None:
     await redis.set(keys.lease, "another:nonce:99")
-    assert worker.wait(10) == EXIT_LEASE_LOST
+    assert worker.wait(HANG_LIMIT) == EXIT_LEASE_LOST
     assert await redis.get(keys.lease) == b"another:nonce:99"
     lines = [json.loads(line) for line in (tmp_path / "worker.log").read_text().splitlines()]
     assert "worker.lease_lost" in {line["event"] for line in lines}
@@ -212,6 +213,6 @@ async def test_every_line_it_logs_is_json_with_a_dotted_event(
     worker: Worker, tmp_path: Path
 ) -> None:
     hang_up(worker)
-    worker.wait(10)
+    worker.wait(HANG_LIMIT)
     for line in (tmp_path / "worker.log").read_text().splitlines():
         assert "." in json.loads(line)["event"]

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from tests.commands import Ended, only_these, run_apart, run_here
 from tests.ending import end
 from tests.leaks.witness import WITNESS
+from tests.limits import HANG_LIMIT
 from tests.servers import OPERATOR, AclServer, as_user
 
 from mt5relay_shared.accounts import AccountId
@@ -226,7 +227,7 @@ def wait_for() -> Callable[[Callable[[], object]], Any]:
     """Poll until a condition holds, five seconds at most."""
 
     async def wait(condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_LIMIT):
             while not condition():  # noqa: ASYNC110 - what is waited for knows no events
                 await asyncio.sleep(0.01)
 

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from redis.asyncio import Redis
+from tests.limits import HANG_LIMIT
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.keys import Keys
@@ -167,7 +168,7 @@ class Person:
 
     def end(self) -> int:
         try:
-            status = self._process.wait(20)
+            status = self._process.wait(HANG_LIMIT)
         finally:
             self._process.kill()
         try:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from tests.limits import HANG_LIMIT
 
 from mt5relay_gateway.cli.events import line
 from mt5relay_shared.keys import Keys
@@ -77,7 +78,7 @@ async def test_a_command_needs_a_worker_that_lives(cli: Any) -> None:
 
 async def test_a_command_waits_no_longer_than_asked(cli: Any, redis: Redis, keys: Keys) -> None:
     await redis.set(keys.lease, "asleep")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_LIMIT):
         ended = await cli("breaker", "reset", "--timeout", "0.2")
     assert ended.status == 1
     assert "did not say within 0.2 s" in ended.err

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from tests.limits import HANG_LIMIT
 
 from mt5relay_gateway.cli.health import EXIT_STATUS
 from mt5relay_gateway.cli.top import Sight, requests_per_second
@@ -91,5 +92,5 @@ async def test_ctrl_c_ends_a_watching_command_quietly(
     assert process.stdout is not None
     await asyncio.to_thread(process.stdout.read, 1)  # it is watching
     process.send_signal(signal.SIGINT)
-    _, complaint = await asyncio.to_thread(process.communicate, timeout=20)
+    _, complaint = await asyncio.to_thread(process.communicate, timeout=HANG_LIMIT)
     assert (process.returncode, complaint) == (130, b"")

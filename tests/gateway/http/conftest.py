@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from tests.leaks.http import heard
 from tests.leaks.planted import also_secret
+from tests.limits import HANG_LIMIT
 from tests.servers import OPERATOR, AclServer, as_user
 
 from mt5relay_gateway.batch import CommandBatch
@@ -102,7 +103,7 @@ async def address(settings: HttpSettings) -> AsyncIterator[str]:
 async def http(address: str, token: MakeToken) -> AsyncIterator[httpx.AsyncClient]:
     """A caller whose token may do everything, as often as it likes."""
     headers = {"authorization": f"Bearer {await token(*Scope)}"}
-    async with httpx.AsyncClient(base_url=address, headers=headers, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=address, headers=headers, timeout=HANG_LIMIT) as client:
         yield client
 
 

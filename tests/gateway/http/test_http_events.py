@@ -11,6 +11,7 @@ import httpx
 import msgspec
 import pytest
 from redis.asyncio import Redis
+from tests.limits import HANG_LIMIT
 from tests.servers import running_server
 
 from mt5relay_gateway.http import HttpSettings
@@ -30,7 +31,7 @@ class Stream:
 
     async def next(self, *kinds: str) -> dict[str, Any]:
         """The next event of one of these kinds, with its id."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_LIMIT):
             while True:
                 found = await self._read()
                 if found["event"] in kinds:

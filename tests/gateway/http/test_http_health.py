@@ -14,6 +14,7 @@ import httpx
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.limits import HANG_LIMIT
 from tests.servers import running_server
 
 from mt5relay_gateway.http import HttpSettings
@@ -63,7 +64,7 @@ def test_a_terminal_is_judged_by_what_redis_shows(
 @pytest.fixture
 async def probe(address: str) -> AsyncIterator[httpx.AsyncClient]:
     """A monitor, which has no token."""
-    async with httpx.AsyncClient(base_url=address, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=address, timeout=HANG_LIMIT) as client:
         yield client
 
 

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
+from tests.limits import HANG_LIMIT
 
 from mt5relay_gateway.http.guard import MAX_HEADERS, MAX_PATH
 from mt5relay_gateway.http.server import MAX_HEAD
@@ -175,7 +176,7 @@ async def test_a_head_that_never_ends_is_cut_off(address: str) -> None:
     answer = asyncio.ensure_future(reader.read())
     writer.write(b"GET / HTTP/1.1\r\nx: ")
     with contextlib.suppress(ConnectionError):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_LIMIT):
             while not answer.done():
                 writer.write(b"y" * 1_024)
                 await writer.drain()

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from tests.leaks.http import HearingClient
 from tests.leaks.witness import WITNESS
+from tests.limits import HANG_LIMIT
 
 from mt5relay_gateway.cli.child_processes import CREATION_FLAGS, PROCESS_GROUP
 from mt5relay_gateway.http import HttpSettings
@@ -37,7 +38,7 @@ class Gateway:
     async def end(self, number: int) -> int:
         if self.process.returncode is None:
             self.process.send_signal(number)
-        return await asyncio.wait_for(self.process.wait(), 20)
+        return await asyncio.wait_for(self.process.wait(), HANG_LIMIT)
 
 
 @asynccontextmanager
@@ -57,7 +58,7 @@ async def _gateway(settings: HttpSettings, keys: Keys, **more: str) -> AsyncGene
     )
     assert process.stdout is not None
     try:
-        line = (await asyncio.wait_for(process.stdout.readline(), 30)).decode()
+        line = (await asyncio.wait_for(process.stdout.readline(), HANG_LIMIT)).decode()
         match = re.match(r"listening on (\S+),", line)
         assert match is not None, line
         yield Gateway(process, match[1])
@@ -71,7 +72,7 @@ async def _gateway(settings: HttpSettings, keys: Keys, **more: str) -> AsyncGene
 @pytest.fixture
 async def caller(token: Callable[..., Any]) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"authorization": f"Bearer {await token()}"}
-    async with HearingClient(headers=headers, timeout=20) as client:
+    async with HearingClient(headers=headers, timeout=HANG_LIMIT) as client:
         yield client
 
 
@@ -176,7 +177,7 @@ async def test_a_setting_that_makes_no_sense_stops_it_at_once(
             env={**os.environ, **wrong},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=HANG_LIMIT,
             check=False,
         )
         assert ended.returncode == 2

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from pydantic import SecretStr
 from tests.leaks.planted import planted
+from tests.limits import HANG_LIMIT
 
 from mt5relay_gateway.http import HttpSettings
 from mt5relay_gateway.http.problems import Refusal
@@ -72,7 +73,7 @@ async def _ask(http: httpx.AsyncClient, receiver: Receiver) -> str:
 
 
 async def _wait_for(receiver: Receiver, count: int) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(HANG_LIMIT):
         while len(receiver.received) < count:  # noqa: ASYNC110 - it comes over the network
             await asyncio.sleep(0.02)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from tests.limits import HANG_LIMIT
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.envelopes import envelope_fingerprint
@@ -255,7 +256,7 @@ class Pipes:
 
     def close(self) -> None:
         self.to_host.close()
-        self._serving.join(10)
+        self._serving.join(HANG_LIMIT)
         for end in (self._host_in, self._host_out, self.from_host):
             end.close()
 
@@ -300,14 +301,14 @@ def test_a_closed_pipe_ends_it_even_while_a_call_hangs(pipes: Pipes, binding: Fa
 
     def hang() -> None:
         called.set()
-        released.wait(10)
+        released.wait(HANG_LIMIT)
 
     binding.before["terminal_info"] = hang
     pipes.hear()
     pipes.say(frame(Probe()))
-    assert called.wait(10)
+    assert called.wait(HANG_LIMIT)
     pipes.to_host.close()
-    assert pipes.gone.wait(10)
+    assert pipes.gone.wait(HANG_LIMIT)
     assert pipes.is_serving
     released.set()
 

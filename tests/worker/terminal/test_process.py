@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import anyio
 import pytest
+from tests.limits import HANG_LIMIT
 
 from mt5relay_shared.errors import MT5ConnectionError, MT5InitError, MT5TimeoutError
 from mt5relay_worker.key_file import write_private_key
@@ -56,7 +57,7 @@ TOO_LONG = (MAX_FRAME_BYTES + 1).to_bytes(4, "little")
 
 class Children(Protocol):
     def __call__(
-        self, *answers: bytes, dies: bool = False, start_limit: float = 10.0
+        self, *answers: bytes, dies: bool = False, start_limit: float = HANG_LIMIT
     ) -> TerminalProcess: ...
 
 
@@ -69,7 +70,9 @@ def child(*answers: bytes, dies: bool = False) -> list[str]:
 async def children() -> AsyncIterator[Children]:
     started: list[TerminalProcess] = []
 
-    def make(*answers: bytes, dies: bool = False, start_limit: float = 10.0) -> TerminalProcess:
+    def make(
+        *answers: bytes, dies: bool = False, start_limit: float = HANG_LIMIT
+    ) -> TerminalProcess:
         command = child(*answers, dies=dies)
         started.append(TerminalProcess(OPTIONS, start_limit=start_limit, command=command))
         return started[-1]
@@ -90,8 +93,8 @@ async def test_each_command_gets_its_own_answer(children: Children) -> None:
     failure = Failed("NOT_FOUND", "unknown")
     process = children(frame(HELLO), frame(Done()), frame(failure))
     await process.start()
-    assert await process.ask(Detach(), 10) == Done()
-    assert await process.ask(Probe(), 10) == failure
+    assert await process.ask(Detach(), HANG_LIMIT) == Done()
+    assert await process.ask(Probe(), HANG_LIMIT) == failure
 
 
 async def test_an_answer_longer_than_any_buffer_is_read_whole(
@@ -107,9 +110,11 @@ for words in (bytes.fromhex({frame(HELLO).hex()!r}), pathlib.Path({str(big)!r}).
     sys.stdout.buffer.flush()
 sys.stdin.buffer.read()
 """
-    process = TerminalProcess(OPTIONS, start_limit=10.0, command=[sys.executable, "-c", script])
+    process = TerminalProcess(
+        OPTIONS, start_limit=HANG_LIMIT, command=[sys.executable, "-c", script]
+    )
     await process.start()
-    assert await process.ask(Probe(), 10) == answer
+    assert await process.ask(Probe(), HANG_LIMIT) == answer
     await process.stop()
 
 
@@ -138,7 +143,7 @@ async def test_a_process_that_was_prepared_is_the_one_that_is_used(children: Chi
     (prepared,) = others.left()
     assert await process.start() == HELLO
     assert process.pid == prepared.pid
-    assert await process.ask(Detach(), 10) == Done()
+    assert await process.ask(Detach(), HANG_LIMIT) == Done()
     assert others.left() == [prepared]
 
 
@@ -164,7 +169,9 @@ async def test_a_prepared_process_that_is_not_needed_is_ended(children: Children
 
 
 async def test_a_process_that_ends_at_once_did_not_start() -> None:
-    process = TerminalProcess(OPTIONS, start_limit=10.0, command=[sys.executable, "-c", "pass"])
+    process = TerminalProcess(
+        OPTIONS, start_limit=HANG_LIMIT, command=[sys.executable, "-c", "pass"]
+    )
     with pytest.raises(MT5InitError):
         await process.start()
     assert not process.is_running
@@ -206,7 +213,7 @@ async def test_a_process_that_dies_during_a_call_is_a_lost_connection(children: 
     process = children(frame(HELLO), b"", dies=True)
     await process.start()
     with pytest.raises(MT5ConnectionError):
-        await process.ask(Probe(), 10)
+        await process.ask(Probe(), HANG_LIMIT)
     assert not process.is_running
 
 
@@ -216,16 +223,16 @@ async def test_a_process_that_was_killed_can_be_started_again(children: Children
     assert process.pid is not None
     os.kill(process.pid, signal.SIGTERM)
     with pytest.raises(MT5ConnectionError):
-        await process.ask(Probe(), 10)
+        await process.ask(Probe(), HANG_LIMIT)
     await process.start()
-    assert await process.ask(Probe(), 10) == Done()
+    assert await process.ask(Probe(), HANG_LIMIT) == Done()
 
 
 async def test_a_call_past_its_limit_is_ended_with_its_process(children: Children) -> None:
     process = children(frame(HELLO))
     await process.start()
     pid = process.pid
-    with anyio.fail_after(5), pytest.raises(MT5TimeoutError, match=r"0\.2 s"):
+    with anyio.fail_after(HANG_LIMIT), pytest.raises(MT5TimeoutError, match=r"0\.2 s"):
         await process.ask(Probe(), 0.2)
     assert not process.is_running
     assert pid is not None
@@ -237,44 +244,46 @@ async def test_nonsense_is_a_lost_connection(children: Children, nonsense: bytes
     process = children(frame(HELLO), nonsense, dies=True)
     await process.start()
     with pytest.raises(MT5ConnectionError):
-        await process.ask(Probe(), 10)
+        await process.ask(Probe(), HANG_LIMIT)
     assert not process.is_running
 
 
 async def test_a_process_that_was_never_started_cannot_be_asked(children: Children) -> None:
     with pytest.raises(MT5ConnectionError):
-        await children(frame(HELLO)).ask(Probe(), 10)
+        await children(frame(HELLO)).ask(Probe(), HANG_LIMIT)
 
 
 async def test_an_answer_to_nobody_is_never_taken_for_the_next(children: Children) -> None:
     process = children(frame(HELLO), b"", frame(Done()))
     await process.start()
     with anyio.move_on_after(0.2):
-        await process.ask(Probe(), 10)
+        await process.ask(Probe(), HANG_LIMIT)
     with pytest.raises(MT5ConnectionError):
-        await process.ask(Detach(), 10)
+        await process.ask(Detach(), HANG_LIMIT)
 
 
 async def test_a_question_that_is_not_taken_is_bounded_too() -> None:
     """The process reads nothing, and the question is larger than the pipe."""
     deaf = f"import sys, time; sys.stdout.buffer.write(bytes.fromhex({frame(HELLO).hex()!r}))"
     deaf += "; sys.stdout.buffer.flush(); time.sleep(60)"
-    process = TerminalProcess(OPTIONS, start_limit=10.0, command=[sys.executable, "-c", deaf])
+    process = TerminalProcess(OPTIONS, start_limit=HANG_LIMIT, command=[sys.executable, "-c", deaf])
     await process.start()
     accounts = [(login, "Broker") for login in range(100_000)]
-    with anyio.fail_after(5), pytest.raises(MT5TimeoutError):
+    with anyio.fail_after(HANG_LIMIT), pytest.raises(MT5TimeoutError):
         await process.ask(Forget(accounts), 0.3)
 
 
 # Ending
 
 
-async def test_closing_the_pipe_ends_it_gently(children: Children) -> None:
+async def test_closing_the_pipe_ends_it_gently(
+    children: Children, caplog: pytest.LogCaptureFixture
+) -> None:
     process = children(frame(HELLO))
     await process.start()
     pid = process.pid
-    with anyio.fail_after(2.5):  # well before it would be killed
-        await process.stop()
+    await process.stop()
+    assert "terminal.process.ended" not in caplog.text  # as it says of one that it kills
     assert pid is not None
     assert has_ended(pid)
 
@@ -300,15 +309,15 @@ async def test_an_interrupt_from_the_console_leaves_the_terminal_process_alone(
     await simulated.start()
     assert simulated.pid is not None
     os.kill(simulated.pid, signal.SIGINT)
-    assert await simulated.ask(Forget([]), 10) == Done()
+    assert await simulated.ask(Forget([]), HANG_LIMIT) == Done()
 
 
 async def test_the_projects_own_process_ends_when_its_pipe_closes(
-    simulated: TerminalProcess,
+    simulated: TerminalProcess, caplog: pytest.LogCaptureFixture
 ) -> None:
     await simulated.start()
-    with anyio.fail_after(2.5):  # well before it would be killed
-        await simulated.stop()
+    await simulated.stop()
+    assert "terminal.process.ended" not in caplog.text
     assert not simulated.is_running
 
 
@@ -319,7 +328,7 @@ async def simulated(tmp_path: Path) -> AsyncIterator[TerminalProcess]:
     write_private_key(key)
     book.write_text('{"servers": [], "accounts": []}')
     settings = WorkerSettings(terminal="simulated", simulator_book=book, private_key_file=key)
-    process = TerminalProcess(settings.terminal_options, start_limit=20.0)
+    process = TerminalProcess(settings.terminal_options, start_limit=HANG_LIMIT)
     yield process
     await process.stop()
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from tests.limits import HANG_LIMIT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 DRIVER = "chromedriver"
@@ -29,7 +30,7 @@ FLAGS = (
     "--disable-sync",
     "--hide-scrollbars",
 )
-START_LIMIT = 30.0  # seconds
+START_LIMIT = HANG_LIMIT
 
 
 def installed() -> tuple[str, str] | None:
