@@ -39,6 +39,7 @@ from mt5relay_worker.terminal.metatrader5 import MetaTrader5Adapter
 from mt5relay_worker.terminal.protocol import Read, ReadResult
 from mt5relay_worker.terminal.synchronization import Verdict
 
+LOGINS = 2  # until the terminal must show the account
 HISTORY_OPERATIONS = frozenset({Operation.DEALS, Operation.HISTORY_ORDERS})
 
 
@@ -129,18 +130,18 @@ class VerifiedSwitch:
 
     def _enter(self, account: AccountId, password: Secret, timeout_ms: int) -> LoginListener:
         """Log in until the terminal shows the account, and its margin."""
-        before = self.shown()
-        for _ in range(2):
+        before, attempts = self.shown(), 0
+        while True:
+            attempts += 1
             listener = LoginListener(self._journal, account)
             self._log_in(account, password, timeout_ms, listener)
             if self._looks.until(
                 self._limits.identity, lambda: self._terminal.identity() == account
             ):
-                break
-        else:
-            raise self._another_is_shown(account, before, listener)
-        self._is_margin_assumed = not self._wait_for_margin(account)
-        return listener
+                self._is_margin_assumed = not self._wait_for_margin(account)
+                return listener
+            if attempts == LOGINS:
+                raise self._another_is_shown(account, before, listener)
 
     def shown(self) -> AccountId | None:
         """The account that the terminal shows; None where it does not say."""
