@@ -6,9 +6,14 @@ stops the process at start with the field, the value and the remedy; a secret is
 
 from __future__ import annotations
 
+import difflib
+import os
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, NoReturn, Self, TypeVar
 
+from dotenv import dotenv_values
 from pydantic import (
     AliasChoices,
     Field,
@@ -32,7 +37,7 @@ class RelaySettings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_file=".env",
-        env_file_encoding="utf-8",
+        env_file_encoding="utf-8-sig",  # which reads UTF-8 without a byte order mark, too
         env_ignore_empty=True,
         extra="ignore",
         hide_input_in_errors=True,
@@ -110,6 +115,26 @@ class RelaySettings(BaseSettings):
         return FleetKeys(self.key_prefix)
 
 
+VARIABLES = frozenset({
+    "MT5_ALLOW_PLAINTEXT_REDIS", "MT5_BREAKER_FAILURE_THRESHOLD", "MT5_BREAKER_LONGEST_PAUSE",
+    "MT5_BREAKER_PAUSE", "MT5_CALL_LIMIT", "MT5_CONNECTION_IDLE_TIMEOUT",
+    "MT5_CONNECTION_POOL_SIZE", "MT5_CONNECTION_RETRY_DELAY", "MT5_CONNECTION_RETRY_LIMIT",
+    "MT5_CONNECTION_TIMEOUT", "MT5_GATEWAY_LIMIT", "MT5_HEALTH_CHECK_INTERVAL",
+    "MT5_HEARTBEAT_INTERVAL", "MT5_HTTP_AUTH", "MT5_HTTP_BURST", "MT5_HTTP_HOST",
+    "MT5_HTTP_PORT", "MT5_HTTP_RATE", "MT5_HTTP_STREAMS", "MT5_HYDRATION_TIMEOUT",
+    "MT5_IDENTITY_TIMEOUT", "MT5_INVESTOR_ONLY", "MT5_JOURNAL", "MT5_KEY_PREFIX",
+    "MT5_LEASE_TTL", "MT5_LOCKOUT_COOLDOWN", "MT5_LOCKOUT_LONGEST_COOLDOWN", "MT5_LOGIN_BURST",
+    "MT5_LOGIN_RATE", "MT5_LOG_FORMAT", "MT5_LOG_LEVEL", "MT5_MAX_TIMEOUT",
+    "MT5_MINIMUM_DWELL", "MT5_OLD_ENVELOPES", "MT5_POISON_LIMIT", "MT5_PRIVATE_KEY",
+    "MT5_PRIVATE_KEY_FILE", "MT5_QUEUE_LIMIT", "MT5_REQUEST_TIMEOUT", "MT5_SEALING_KEY_ID",
+    "MT5_SEEN_FILE", "MT5_SHUTDOWN_GRACE", "MT5_SIMULATOR_BOOK", "MT5_SIMULATOR_DATA",
+    "MT5_SIMULATOR_FAULTS", "MT5_SIMULATOR_SPEED", "MT5_SNAPSHOT_TTL", "MT5_STALL_LIMIT",
+    "MT5_START_LIMIT", "MT5_SYNC_TIMEOUT", "MT5_TERMINAL", "MT5_TERMINAL_ID",
+    "MT5_TERMINAL_PATH", "MT5_TERMINAL_PORTABLE", "MT5_WEBHOOK_ORIGINS", "MT5_WEBHOOK_SECRET",
+    "REDIS_URL",
+})  # fmt: skip
+"""The settings of all processes, which may share one `.env`; a test compares them."""
+
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 
@@ -120,9 +145,36 @@ def load_settings(kind: type[SettingsT]) -> SettingsT:
         MT5ValidationError: one line for each field that is wrong.
     """
     try:
-        return kind()
+        loaded = kind()
     except ValidationError as error:
         raise MT5ValidationError(_explain(kind, error)) from None
+    except UnicodeDecodeError as error:
+        raise MT5ValidationError(
+            f"settings: .env in {os.getcwd()}: byte {error.start} is not UTF-8; save it as UTF-8"
+        ) from None
+    for warning in unknown_names({*os.environ, *_names_in_env_file()}):
+        print(warning, file=sys.stderr)  # noqa: T201 - logging is not configured yet
+    return loaded
+
+
+def unknown_names(names: Iterable[str]) -> list[str]:
+    """A warning for each name that looks like a setting and is none, with the one that was meant.
+
+    A name of another program is passed over: only `MT5_...` and what nearly is `REDIS_URL` look
+    like ours.
+    """
+    warnings: list[str] = []
+    for name in sorted(set(names) - VARIABLES):
+        close = difflib.get_close_matches(name, sorted(VARIABLES), n=1, cutoff=0.8)
+        if name.startswith("MT5_") or close == ["REDIS_URL"]:
+            hint = f"did you mean {close[0]}?" if close else ".env.example lists all settings"
+            warnings.append(f"warning: {name} is set, and is no setting of mt5relay; {hint}")
+    return warnings
+
+
+def _names_in_env_file() -> set[str]:
+    path = Path(".env")
+    return set(dotenv_values(path, encoding="utf-8-sig")) if path.is_file() else set()
 
 
 def load_settings_or_exit(kind: type[SettingsT]) -> SettingsT:

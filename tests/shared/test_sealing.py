@@ -33,7 +33,8 @@ PRIVATE = load_private_key(generate_private_key())
 PUBLIC = public_part(PRIVATE)
 ENVELOPE = seal(PASSWORD, ACCOUNT, PUBLIC, 1_700_000_000_000)
 
-passwords = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=64)
+visible = st.characters(exclude_categories=["Cc", "Cf", "Cs", "Z"], include_characters=" ")
+passwords = st.text(visible, min_size=1, max_size=64)
 
 
 def with_ciphertext(ciphertext: bytes) -> bytes:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from starlette.responses import Response
 
 from mt5relay_gateway.answers import Answer
 from mt5relay_gateway.composing import AskOptions
-from mt5relay_gateway.http.bodies import answer_json
+from mt5relay_gateway.http.bodies import answer_json, encoded
 from mt5relay_gateway.http.call import Call
 from mt5relay_gateway.http.freshness import (
     Patience,
@@ -20,8 +19,6 @@ from mt5relay_gateway.http.freshness import (
 )
 from mt5relay_gateway.http.idempotency import request_id_of
 from mt5relay_gateway.http.tracing import trace_options
-
-_encoder = msgspec.json.Encoder()
 
 
 def asked_options(call: Call, patience: Patience) -> AskOptions:
@@ -39,7 +36,7 @@ def answer_response(call: Call, answer: Answer[Any]) -> Response:
     """An answer with its age, or 304 where the caller has these data already."""
     call.outcome = "stale" if answer.stale else "ok"
     call.measures.aged(answer.operation, answer.source, answer.age)
-    data = _encoder.encode(answer.data)
+    data = encoded(answer.data, integers_as_text=call.wants_integers_as_text)
     etag = entity_tag(data, answer.stale)
     headers = answer_headers(answer.age, etag)
     if is_known(etag, call.headers.get("if-none-match")):

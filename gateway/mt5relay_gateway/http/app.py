@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Mapping
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 from starlette.applications import Starlette
@@ -70,6 +71,10 @@ def http_app(
     return app
 
 
+_ACCOUNTS = b"/v1/accounts/"
+_SLASH = "\ud800"  # half of a pair, which no decoded path holds
+
+
 class GatewayApp(Starlette):
     """Finds the endpoint of a request before Starlette's own layers, which need not see it.
 
@@ -82,13 +87,29 @@ class GatewayApp(Starlette):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            path = _routed_path(scope).removeprefix(scope.get("root_path", ""))
             for pattern, endpoint in self._endpoints:
                 if match := pattern.match(path):
-                    scope["path_params"] = match.groupdict()
+                    found = match.groupdict()
+                    scope["path_params"] = {
+                        name: text.replace(_SLASH, "/") for name, text in found.items()
+                    }
                     await endpoint(scope, receive, send)
                     return
         await super().__call__(scope, receive, send)
+
+
+def _routed_path(scope: Scope) -> str:
+    """The path, with a slash that is encoded in the account as a sign that no route splits at."""
+    path: str = scope["path"]
+    raw: bytes = scope.get("raw_path") or b""
+    before, found, rest = raw.partition(_ACCOUNTS)
+    account, slash, after = rest.partition(b"/")
+    if not found or b"%2f" not in account.lower():
+        return path
+    whole = (before + found, account, slash + after)
+    start, name, end = (unquote(part.decode("latin-1")) for part in whole)
+    return start + name.replace("/", _SLASH) + end
 
 
 def _by_path(relay: Relay, guard: Guard, measures: Measures) -> dict[str, ByMethod]:

@@ -17,6 +17,7 @@ from mt5relay_gateway.http.bodies import (
     BatchLine,
     answer_json,
     arguments_of,
+    encoded,
     operation_of,
 )
 from mt5relay_gateway.http.call import Call
@@ -86,5 +87,5 @@ async def _line(
         defect = MT5Error("a defect of the gateway; see its log")
         return BatchLine(account=account, status="error", problem=problem_from(defect))
     call.measures.aged(operation, answer.source, answer.age)
-    data = msgspec.json.encode(answer.data)
+    data = encoded(answer.data, integers_as_text=call.wants_integers_as_text)
     return BatchLine(account=account, status="ok", answer=msgspec.Raw(answer_json(answer, data)))

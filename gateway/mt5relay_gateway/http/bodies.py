@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar, Union
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, cast
 
 import msgspec
 
@@ -14,6 +14,7 @@ from mt5relay_shared.operations import OPERATIONS, Arguments, Operation
 from mt5relay_shared.records import AccountInfo, TradeOrder, TradePosition
 from mt5relay_shared.secret import Secret
 
+MAX_SAFE_INTEGER = 2**53 - 1  # JavaScript's; its JSON.parse rounds larger ones without a word
 MAX_BATCH = 1_000  # accounts in one call
 
 # As broker servers are called; the few with other letters are taken too.
@@ -155,6 +156,23 @@ def secret_from(kind: type, value: object) -> Secret:
     if not isinstance(value, str):
         raise TypeError("Expected `str`")
     return Secret(value)
+
+
+def encoded(value: object, *, integers_as_text: bool) -> bytes:
+    """As JSON; integers that JavaScript would round become texts where that is asked for."""
+    if integers_as_text:
+        value = _safe_integers(msgspec.to_builtins(value))
+    return msgspec.json.encode(value)
+
+
+def _safe_integers(node: Any) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(node, dict):
+        return {name: _safe_integers(one) for name, one in cast(dict[str, Any], node).items()}
+    if isinstance(node, list):
+        return [_safe_integers(one) for one in node]
+    if isinstance(node, int) and abs(node) > MAX_SAFE_INTEGER:
+        return str(node)
+    return node
 
 
 def answer_json(answer: Answer[Any], data: bytes) -> bytes:

@@ -13,6 +13,7 @@ import msgspec
 from starlette.types import Receive, Scope
 
 from mt5relay_gateway.http.bodies import secret_from
+from mt5relay_gateway.http.freshness import requested_patience
 from mt5relay_gateway.http.metrics import Measures
 from mt5relay_gateway.http.problems import Refusal
 from mt5relay_gateway.http.relay import Relay
@@ -57,6 +58,10 @@ class Call:
     def path(self) -> Mapping[str, str]:
         found: Mapping[str, str] = self.scope["path_params"]
         return found
+
+    @property
+    def wants_integers_as_text(self) -> bool:
+        return requested_patience(self.headers.get("prefer")).integers_as_text
 
     def seconds_left(self) -> float:
         """How long the caller still waits; a little even past the deadline, for the error."""

@@ -49,19 +49,23 @@ class Patience:
 
     wait: int | None = None
     respond_async: bool = False
+    integers_as_text: bool = False
 
 
 _DEFAULT = Patience()
 
 
 def requested_patience(prefer: str | None) -> Patience:
-    """Read `Prefer: wait=…, respond-async` (RFC 7240); what can't be read is ignored."""
+    """Read `Prefer: wait=…, respond-async, integers=text` (RFC 7240); what can't be read is
+    ignored."""
     if not prefer:
         return _DEFAULT
     said = _directives(prefer)
     wait = said.get("wait", "")
     return Patience(
-        min(int(wait), MAX_WAIT) if _SECONDS.match(wait) else None, "respond-async" in said
+        min(int(wait), MAX_WAIT) if _SECONDS.match(wait) else None,
+        "respond-async" in said,
+        said.get("integers", "").lower() == "text",
     )
 
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from mt5relay_gateway.http.answering import answer_response, asked_options
 from mt5relay_gateway.http.asking import arguments_from, check_query, look_up
-from mt5relay_gateway.http.bodies import snapshot_body
+from mt5relay_gateway.http.bodies import encoded, snapshot_body
 from mt5relay_gateway.http.call import Call
 from mt5relay_gateway.http.endpoint import Handler
 from mt5relay_gateway.http.freshness import (
@@ -51,7 +51,9 @@ async def snapshot(call: Call) -> Response:
         raise Refusal("NO_SNAPSHOT", f"{account} was never read, or so long ago that it is gone")
     body = snapshot_body(found)
     parts = [found.account_info, found.positions, found.orders]
-    headers = answer_headers(found.age, etag := entity_tag(_encoder.encode(parts)))
+    as_text = call.wants_integers_as_text
+    headers = answer_headers(found.age, etag := entity_tag(_encoder.encode(parts), as_text))
     if is_known(etag, call.headers.get("if-none-match")):
         return Response(status_code=304, headers=headers)
-    return Response(_encoder.encode(body), headers=headers, media_type="application/json")
+    text = encoded(body, integers_as_text=as_text)
+    return Response(text, headers=headers, media_type="application/json")

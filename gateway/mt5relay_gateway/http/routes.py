@@ -97,7 +97,8 @@ _patience = Parameter(
     "Prefer",
     "header",
     "`wait=S`: how long the answer may take; with `respond-async`: after S seconds say 202, and"
-    " where to collect the answer",
+    " where to collect the answer; `integers=text`: integers above 2^53 - 1, which JavaScript would"
+    " round, are strings",
     _text,
 )
 _poll = Parameter("Prefer", "header", "`wait=S`: wait for the answer, at most 60 s", _text)

@@ -50,6 +50,39 @@ async def test_every_operation_can_be_asked(
     assert (asked.operation, asked.arguments) == (operation, arguments)
 
 
+@pytest.mark.parametrize("path", ["", "/positions", "/snapshot", "/symbols/EUR%2FUSD/tick"])
+async def test_a_server_name_may_have_a_slash(
+    http: httpx.AsyncClient, worker: Any, path: str
+) -> None:
+    account = "7@Broker/Live"
+    await worker.store_snapshot(account, age=1)
+    response = await http.get(f"/v1/accounts/7@Broker%2fLive{path}")
+    assert (response.status_code, response.json()["account"]) == (200, account)
+    unescaped = await http.get(f"/v1/accounts/7@Broker/Live{path}")
+    assert unescaped.status_code == 404
+
+
+async def test_integers_that_javascript_rounds_can_be_had_as_text(
+    http: httpx.AsyncClient, worker: Any
+) -> None:
+    login = 2**53 + 1
+    path, prefer = f"/v1/accounts/{login}@S", {"prefer": "wait=20, integers=text"}
+    await worker.store_snapshot(f"{login}@S", age=1)
+    for number in (await http.get(path), await http.get(f"{path}/snapshot")):
+        assert f'"login":{login},' in number.text
+    for text in (
+        await http.get(path, headers=prefer),
+        await http.get(f"{path}/snapshot", headers=prefer),
+        await http.post(
+            "/v1/accounts:batch",
+            json={"operation": "account_info", "accounts": [f"{login}@S"]},
+            headers=prefer,
+        ),
+    ):
+        assert f'"login":"{login}",' in text.text
+        assert '"leverage":"' not in text.text  # small ones stay numbers
+
+
 async def test_by_default_the_terminal_is_asked(http: httpx.AsyncClient, worker: Any) -> None:
     await worker.store_snapshot(ACCOUNT, age=1)
     assert (await http.get(PATH)).json()["source"] == "terminal"

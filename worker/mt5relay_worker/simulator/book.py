@@ -76,6 +76,11 @@ class Account(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     orders: tuple[Order, ...] = ()
 
     @property
+    def currency_digits(self) -> int:
+        """Decimals of the currency's amounts."""
+        return CURRENCY_DIGITS.get(self.currency, 2)
+
+    @property
     def key(self) -> AccountKey:
         return (self.server, self.login)
 
@@ -88,6 +93,9 @@ class Account(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 AccountKey = tuple[str, int]
+
+CURRENCY_DIGITS = {"JPY": 0, "KRW": 0, "CLP": 0, "VND": 0, "BTC": 8, "ETH": 8, "LTC": 8}
+"""Of ISO 4217 and of what brokers keep accounts in; every other currency has two."""
 
 
 class Symbol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -148,6 +156,10 @@ def load_book(path: Path | str) -> Book:
         book = msgspec.json.decode(Path(path).read_bytes(), type=Book)
     except OSError as error:
         raise BookError(f"book {path}: {error.strerror}; name a file that can be read") from error
+    except UnicodeDecodeError as error:
+        raise BookError(
+            f"book {path}: byte {error.start} of a text is not UTF-8; save the file as UTF-8"
+        ) from None
     except msgspec.DecodeError as error:
         raise BookError(f"book {path}: {explain(error, _KNOWN_FIELDS)}") from None
     check_book(book, str(path))
@@ -196,6 +208,11 @@ def _contradictions(book: Book) -> Iterator[str]:
         who = f"account {account.login}@{account.server}"
         if account.server not in servers:
             yield f"{who}: field `server` names no server of the book; add it to `servers`"
+        if account.margin_mode == "netting":
+            yield from _repeated(
+                f"{who}: field `positions`: a netting account holds one of a symbol;",
+                (position.symbol for position in account.positions),
+            )
         for symbol in _symbols_of(account):
             if symbol not in symbols:
                 yield f"{who}: field `symbol` is {symbol!r}; add it to `symbols`"

@@ -34,10 +34,12 @@ class Standing(NamedTuple):
     margin_level: float
 
 
-def standing(balance: float, credit: float, profit: float, margin: float) -> Standing:
+def standing(
+    balance: float, credit: float, profit: float, margin: float, *, digits: int = 2
+) -> Standing:
     """Add up an account. Without margin the level is 0, as the terminal shows it."""
-    equity = round(balance + credit + profit, 2)
-    free = round(equity - margin, 2)
+    equity = round(balance + credit + profit, digits)
+    free = round(equity - margin, digits)
     level = equity / margin * 100 if margin else 0.0
     return Standing(balance, credit, profit, equity, margin, free, level)
 
@@ -82,8 +84,13 @@ class Ledger:
     # -- what it is worth ---------------------------------------------------------------------
 
     def standing(self, now: float) -> Standing:
-        profit = round(sum((held.profit for held in self.valued_positions(now)), 0.0), 2)
-        return standing(self.balance, self.account.credit, profit, self.margin())
+        profit = self._amount(sum((held.profit for held in self.valued_positions(now)), 0.0))
+        digits = self.account.currency_digits
+        return standing(self.balance, self.account.credit, profit, self.margin(), digits=digits)
+
+    def _amount(self, amount: float) -> float:
+        """An amount as the account's currency has it."""
+        return round(amount, self.account.currency_digits)
 
     def valued_positions(self, now: float) -> tuple[TradePosition, ...]:
         """The positions at the prices of now."""
@@ -119,13 +126,13 @@ class Ledger:
         contract = self._market.symbols[symbol]
         moved = closed - opened if side == BUY else opened - closed
         rate = self._market.rate(contract.currency_profit, self.account.currency, at)
-        return round(moved * volume * contract.contract_size * rate, 2)
+        return self._amount(moved * volume * contract.contract_size * rate)
 
     def margin_for(self, symbol: str, volume: float, price: float, at: float) -> float:
         """Notional value over leverage, in the account's currency."""
         contract = self._market.symbols[symbol]
         rate = self._market.rate(contract.currency_profit, self.account.currency, at)
-        return round(volume * contract.contract_size * price * rate / self.account.leverage, 2)
+        return self._amount(volume * contract.contract_size * price * rate / self.account.leverage)
 
     def margin(self) -> float:
         """Fixed at the opening; of opposite positions in one symbol the larger leg counts."""
@@ -134,7 +141,7 @@ class Ledger:
             opened = held.time - self.offset
             needed = self.margin_for(held.symbol, held.volume, held.price_open, opened)
             legs[held.symbol][held.type] += needed
-        return round(sum((max(leg) for leg in legs.values()), 0.0), 2)
+        return self._amount(sum((max(leg) for leg in legs.values()), 0.0))
 
     def info(self, now: float, access: Literal["full", "investor"]) -> AccountInfo:
         account, figures = self.account, self.standing(now)
@@ -147,7 +154,7 @@ class Ledger:
             trade_allowed=access == "full",
             trade_expert=True,
             margin_mode=_MARGIN_MODES[account.margin_mode],
-            currency_digits=2,
+            currency_digits=account.currency_digits,
             fifo_close=False,
             **figures._asdict(),
             margin_so_call=50.0,
@@ -203,7 +210,7 @@ class Ledger:
     def reduce(self, fill: Fill) -> TradeDeal:
         """Close a position, or a part of it; its profit goes to the balance."""
         held = self.positions[fill.position_id]
-        self.balance = round(self.balance + fill.profit, 2)
+        self.balance = self._amount(self.balance + fill.profit)
         left = round(held.volume - fill.volume, 8)
         if left > 0:
             self._update(held._replace(volume=left), fill.at)
@@ -282,7 +289,7 @@ class Ledger:
         return deal
 
     def deposit(self, amount: float, at: float) -> None:
-        self.balance = round(self.balance + amount, 2)
+        self.balance = self._amount(self.balance + amount)
         kind = Constants.DEAL_TYPE_BALANCE
         fill = Fill("", kind, 0.0, 0.0, at, profit=amount, comment="Deposit")
         deal = self._deal(fill, order=0, position_id=0)

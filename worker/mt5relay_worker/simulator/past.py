@@ -97,7 +97,7 @@ def _deposit(ledger: Ledger, trades: list[_Trade]) -> float:
         for trade in trades
         if trade.closed is not None
     )
-    return round(ledger.account.balance - won, 2)
+    return round(ledger.account.balance - won, ledger.account.currency_digits)
 
 
 def _open(ledger: Ledger, trade: _Trade) -> int:

@@ -315,8 +315,9 @@ def check(request: TradeRequest, desk: Desk) -> OrderCheckResult:
         steps = decide(request, desk)
     except Rejection as rejection:
         return _checked(rejection.retcode, before, str(rejection), request)
-    margin = max(0.0, round(before.margin + _added_margin(request, steps, desk), 2))
-    after = standing(before.balance, before.credit, before.profit, margin)
+    digits = desk.ledger.account.currency_digits
+    margin = max(0.0, round(before.margin + _added_margin(request, steps, desk), digits))
+    after = standing(before.balance, before.credit, before.profit, margin, digits=digits)
     return _checked(0, after, "Done", request)
 
 
