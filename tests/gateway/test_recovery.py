@@ -129,7 +129,7 @@ async def test_after_an_outage_a_worker_that_stays_away_is_reported_at_the_deadl
 ) -> None:
     async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
         durable_server.kill()
-        asking = asyncio.create_task(client.positions(ACCOUNT, timeout=3))
+        asking = asyncio.create_task(client.positions(ACCOUNT, timeout=8))
         await asyncio.sleep(0.1)
         durable_server.start()
         with pytest.raises(NoWorkerError):
@@ -159,14 +159,15 @@ async def test_redis_that_stays_away_is_reported_at_the_deadline(
         with pytest.raises(RedisUnavailableError):
             await client.submit("positions", ACCOUNT, timeout=0.1)
         with pytest.raises(RedisUnavailableError):
-            await client.account_info(ACCOUNT, max_age=60)
+            await client.account_info(ACCOUNT, timeout=0.1, max_age=60)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process can't be halted there")
 async def test_redis_that_hangs_does_not_outlast_the_callers_timeout(
     durable_server: AclServer, keys: Keys
 ) -> None:
-    async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
+    url = f"{durable_server.url}?socket_timeout={10 * HANG_LIMIT:g}"  # which must not be waited for
+    async with AccountClient(url, terminal=keys.terminal) as client:
         os.kill(durable_server.pid, signal.SIGSTOP)
         try:
             async with asyncio.timeout(HANG_LIMIT):

@@ -142,7 +142,7 @@ async def test_a_worker_stops_when_its_standard_input_ends(system: System) -> No
 async def test_a_frozen_worker_that_wakes_after_take_over_changes_nothing_and_exits(
     system: System,
 ) -> None:
-    frozen = await system.start()
+    frozen = await system.start(**BRIEF_LEASE)
     second = system.start_worker()
     frozen.process.send_signal(signal.SIGSTOP)
     await system.until_health(fence=b"2", state=b"CONNECTED")
@@ -161,11 +161,11 @@ async def test_no_process_outlives_a_killed_worker(system: System) -> None:
     terminal = worker.terminal_pid()
     worker.process.kill()
     worker.wait()
-    for _ in range(500):
-        if not _runs(terminal):
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("the terminal process is still there")
+
+    async def has_ended() -> bool:
+        return not _runs(terminal)
+
+    await until(has_ended, lambda: "the terminal process is still there")
 
 
 async def test_a_worker_with_another_id_for_the_same_terminal_is_refused_by_the_host(
@@ -176,11 +176,13 @@ async def test_a_worker_with_another_id_for_the_same_terminal_is_refused_by_the_
     other = Keys(f"{keys.terminal}-other")
     system.start_worker(MT5_TERMINAL_PATH=path, MT5_TERMINAL_ID=other.terminal)
     health: dict[bytes, bytes] = {}
-    for _ in range(1000):
+
+    async def has_failed() -> bool:
+        nonlocal health
         health = await system.redis.hgetall(other.health)
-        if health.get(b"state") == b"ERROR":
-            break
-        await asyncio.sleep(0.01)
+        return health.get(b"state") == b"ERROR"
+
+    await until(has_failed, system.tail)
     assert b"one worker per terminal" in health[b"last_error_text"]
     async with system.client() as client:
         assert (await client.account_info(system.accounts[0])).source == "terminal"
