@@ -170,7 +170,9 @@ async def test_while_the_breaker_is_open_the_refusal_says_when_to_come_back(
 
 async def test_a_full_queue_refuses(server: StoreServer, keys: Keys, redis: Redis) -> None:
     await redis.set(keys.lease, "somebody:n:1")
-    async with AccountClient(server.url, terminal=keys.terminal, queue_limit=1) as client:
+    async with AccountClient(
+        server.url, terminal=keys.terminal, queue_limit=1, timeout=HANG_LIMIT
+    ) as client:
         await client.submit("positions", ACCOUNT)
         with pytest.raises(QueueFullError):
             await client.submit("positions", ACCOUNT)

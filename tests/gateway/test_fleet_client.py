@@ -174,7 +174,9 @@ async def test_a_submitted_request_is_collected_wherever_it_went(
     fleet: FleetClient, registry: Registry, server: StoreServer
 ) -> None:
     ids = [await fleet.submit("positions", account) for account in (NORTHERN, SOUTHERN)]
-    async with FleetClient(server.url, key_prefix=registry.keys.prefix) as stranger:
+    async with FleetClient(
+        server.url, key_prefix=registry.keys.prefix, timeout=HANG_LIMIT
+    ) as stranger:
         for client in (fleet, stranger):
             answers = [await client.fetch_reply(one, wait=HANG_LIMIT) for one in ids]
             assert [answer and answer.account for answer in answers] == [NORTHERN, SOUTHERN]
@@ -186,7 +188,9 @@ async def test_the_error_of_a_submitted_request_is_raised_wherever_it_is(
 ) -> None:
     south.answer_with(NotFoundError("no such symbol"))
     request_id = await fleet.submit("tick", SOUTHERN, {"symbol": "NONE"})
-    async with FleetClient(server.url, key_prefix=registry.keys.prefix) as stranger:
+    async with FleetClient(
+        server.url, key_prefix=registry.keys.prefix, timeout=HANG_LIMIT
+    ) as stranger:
         with pytest.raises(NotFoundError):
             await stranger.fetch_reply(request_id, wait=HANG_LIMIT)
 
@@ -248,7 +252,7 @@ async def test_terminals_may_be_registered_after_the_client_was_opened(
 ) -> None:
     prefix = keys.terminal
     async with (
-        FleetClient(server.url, key_prefix=prefix) as client,
+        FleetClient(server.url, key_prefix=prefix, timeout=HANG_LIMIT) as client,
         worker_at(server.url, Keys("north", prefix)),
     ):
         with pytest.raises(NoWorkerError, match="terminals add"):
@@ -290,7 +294,7 @@ async def test_a_registry_that_cannot_be_read_at_the_start_is_an_error(
 ) -> None:
     await registry.set("north", "nonsense")
     with pytest.raises(MT5DataError, match="north"):
-        async with FleetClient(server.url, key_prefix=registry.keys.prefix):
+        async with FleetClient(server.url, key_prefix=registry.keys.prefix, timeout=HANG_LIMIT):
             pass
 
 
@@ -313,7 +317,7 @@ async def test_the_time_is_bounded_over_all_terminals_asked(
 
 
 async def test_a_client_that_is_not_open_says_so(server: StoreServer, registry: Registry) -> None:
-    client = FleetClient(server.url, key_prefix=registry.keys.prefix)
+    client = FleetClient(server.url, key_prefix=registry.keys.prefix, timeout=HANG_LIMIT)
     with pytest.raises(MT5StateError, match="not open"):
         await client.positions(NORTHERN)
     async with client:
@@ -328,7 +332,7 @@ async def test_closing_fails_who_still_waits(
     server: StoreServer, registry: Registry, north: EchoWorker, eventually: Eventually
 ) -> None:
     north.stay_silent()
-    client = FleetClient(server.url, key_prefix=registry.keys.prefix)
+    client = FleetClient(server.url, key_prefix=registry.keys.prefix, timeout=HANG_LIMIT)
     await client.open()
     waiting = asyncio.create_task(client.positions(NORTHERN))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.limits import HANG_LIMIT
+from tests.system.conftest import BRIEF_LEASE, until
 
 from mt5relay_shared.errors import (
     MT5CircuitBreakerOpen,
@@ -30,7 +31,7 @@ pytestmark = [
 async def test_requests_that_wait_when_the_worker_is_killed_are_all_answered_once(
     system: System,
 ) -> None:
-    worker = await system.start()
+    worker = await system.start(**BRIEF_LEASE)
     system.set_faults(scale=0.02)
     stream = system.keys.replies("counter")
     await system.redis.xadd(stream, {"hello": "1"})
@@ -51,7 +52,7 @@ async def test_requests_that_wait_when_the_worker_is_killed_are_all_answered_onc
     worker.wait()
     system.start_worker()
     async with system.client() as client:
-        answers = await asyncio.gather(*(client.fetch_reply(name, wait=30) for name in ids))
+        answers = await asyncio.gather(*(client.fetch_reply(name, wait=HANG_LIMIT) for name in ids))
     assert all(answer is not None for answer in answers)
     pushed = [
         field.decode()
@@ -92,7 +93,7 @@ async def test_a_call_that_never_returns_is_ended_by_killing_its_process(system:
 async def test_a_broker_outage_opens_the_breaker_and_it_comes_back_by_itself(
     system: System,
 ) -> None:
-    await system.start()
+    await system.start(MT5_BREAKER_PAUSE="6", MT5_BREAKER_LONGEST_PAUSE="6")
     account, never_read = system.accounts[0], system.accounts[1]
     async with system.client(timeout=HANG_LIMIT) as client:
         fresh = await client.account_info(account)
@@ -104,7 +105,7 @@ async def test_a_broker_outage_opens_the_breaker_and_it_comes_back_by_itself(
         assert down[b"retries"] == b"3"
         with pytest.raises(MT5CircuitBreakerOpen) as refused:
             await client.account_info(never_read)
-        assert 0 < (refused.value.retry_after or 0) < 5
+        assert 0 < (refused.value.retry_after or 0) <= 6
         stale = await client.account_info(account, stale_if_error=60)
         assert (stale.stale, stale.source, stale.reason) == (True, "snapshot", "CIRCUIT_OPEN")
         assert stale.data.balance == fresh.data.balance

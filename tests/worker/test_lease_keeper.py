@@ -32,8 +32,7 @@ pytestmark = pytest.mark.integration
 if TYPE_CHECKING:
     from tests.worker.conftest import Until
 
-TTL = 5.0
-"""Long enough that a machine which stands still for some seconds lets no lease expire by itself."""
+TTL = 5.0  # seconds; a machine that gives the keeper no time for three loses no lease
 LONGER = 1.2 * TTL  # than a lease lasts that nothing prolongs
 NEVER = 1_000.0  # a stall limit that no test reaches
 
