@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
 from mt5relay_shared.errors import MT5Error, MT5StateError, RedisUnavailableError
+from mt5relay_shared.redis_trouble import passes_by_itself
 from mt5relay_shared.scripts import Argument, Script
 
 MAX_PIPELINE = 1024  # commands; bounds what one lost connection leaves unknown
@@ -33,21 +34,12 @@ class ScriptUnknownError(RedisUnavailableError):
     """The server does not know the script by its digest: it was restarted or flushed."""
 
 
-_PASSING = (
-    foreign.ConnectionError,
-    foreign.TimeoutError,
-    foreign.ReadOnlyError,
-    foreign.MasterDownError,
-    foreign.ClusterDownError,
-    foreign.TryAgainError,
-)
-
-
 def translated(error: foreign.RedisError) -> RedisUnavailableError:
     """Say in this project's words what redis-py says in its own."""
     if isinstance(error, foreign.NoScriptError):
         return ScriptUnknownError(f"Redis refused a script: {error}")
-    if isinstance(error, _PASSING):
+    # A full server is told at once: it stays full for longer than a caller waits.
+    if passes_by_itself(error) and not isinstance(error, foreign.OutOfMemoryError):
         return RedisInterruptedError(f"Redis did not answer: {error}")
     return RedisUnavailableError(f"Redis refused a command: {error}")
 

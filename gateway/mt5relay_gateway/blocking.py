@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import ExitStack
+from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+import anyio
+from anyio.from_thread import BlockingPortal
 
 from mt5relay_gateway.answers import AccountSnapshot, Answer
 from mt5relay_gateway.client import AccountClient
 from mt5relay_gateway.composing import AskOptions
+from mt5relay_gateway.home import forked, warn_unclosed
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import MT5StateError
 from mt5relay_shared.health import Health
@@ -31,6 +35,15 @@ from mt5relay_shared.records import (
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def _serve(started: Future[BlockingPortal]) -> None:
+    async def serve() -> None:
+        async with BlockingPortal() as portal:
+            started.set_result(portal)
+            await portal.sleep_until_stopped()
+
+    anyio.run(serve, backend="asyncio")
 
 
 class BlockingAccountClient:
@@ -62,22 +75,54 @@ class BlockingAccountClient:
             gateway_limit=gateway_limit,
             allow_plaintext=allow_plaintext,
         )
-        self._running = ExitStack()
         self._portal: BlockingPortal | None = None
+        self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
 
     def open(self) -> None:
-        """Start the thread and connect."""
-        with ExitStack() as starting:
-            portal = starting.enter_context(start_blocking_portal("asyncio"))
-            portal.call(self._client.open)
-            starting.callback(portal.call, self._client.aclose)
-            self._portal = portal
-            self._running = starting.pop_all()
+        """Start the thread and connect.
+
+        Raises:
+            RedisUnavailableError: Redis can't be reached or refuses the client.
+            MT5StateError: it was opened before.
+        """
+        if self._thread is not None:
+            raise MT5StateError("the client was opened before; make a new one")
+        self._pid = os.getpid()
+        started: Future[BlockingPortal] = Future()
+        # A daemon: a script that forgets to close the client must end all the same.
+        self._thread = threading.Thread(
+            target=_serve, args=(started,), name="mt5relay-client", daemon=True
+        )
+        self._thread.start()
+        self._portal = started.result()
+        try:
+            self._portal.call(self._client.open)
+        except BaseException:
+            self._end_thread()
+            raise
 
     def close(self) -> None:
         """Disconnect and end the thread."""
-        self._portal = None
-        self._running.close()
+        if self._portal is None:
+            return
+        if os.getpid() != self._pid:  # the thread and the connections are the parent's
+            self._portal = None
+            return
+        try:
+            self._portal.call(self._client.aclose)
+        finally:
+            self._end_thread()
+
+    def _end_thread(self) -> None:
+        portal, self._portal = self._portal, None
+        if portal is not None and self._thread is not None:
+            portal.call(portal.stop)
+            self._thread.join()
+
+    def __del__(self) -> None:
+        if getattr(self, "_portal", None) is not None and os.getpid() == self._pid:
+            warn_unclosed(self, "use `with`, or call its close()")
 
     def __enter__(self) -> Self:
         self.open()
@@ -94,6 +139,8 @@ class BlockingAccountClient:
     def _call(self, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._portal is None:
             raise MT5StateError("the client is not open; use `with`, or call open() first")
+        if os.getpid() != self._pid:
+            raise forked()
         return self._portal.call(partial(method, *args, **kwargs))
 
     def account_info(

@@ -22,12 +22,17 @@ from mt5relay_gateway.batch import CommandBatch, RedisInterruptedError, answered
 from mt5relay_gateway.composing import (
     Ask,
     AskOptions,
+    check_connection,
     check_gateway_name,
     check_request_id,
+    check_type,
+    check_wait,
     compose,
+    parsed_account,
     timeout_as_ms,
 )
 from mt5relay_gateway.exchange import LAST_LOOK_LIMIT, Exchange
+from mt5relay_gateway.home import Home, warn_unclosed
 from mt5relay_gateway.inbox import Inbox
 from mt5relay_gateway.lookups import AccountLookups
 from mt5relay_gateway.snapshot_reader import SnapshotReader
@@ -96,6 +101,7 @@ class AccountClient(AccountLookups):
             MT5ValidationError: naming the parameter and what it should be.
         """
         timeout_as_ms(timeout)
+        check_connection("redis_url", redis_url, allow_plaintext)
         self._timeout = timeout
         self._name = check_gateway_name(name or f"gw-{new_request_id()[-12:].lower()}")
         self._keys = Keys(terminal, key_prefix)
@@ -124,16 +130,18 @@ class AccountClient(AccountLookups):
         self._exchange = Exchange(self._batch, self._inbox, self._submitter, self._keys)
         self._snapshots = SnapshotReader(self._batch, self._keys)
         self._state = _State.NEW
+        self._home: Home | None = None
 
     async def open(self) -> None:
         """Connect and start receiving replies.
 
         Raises:
             RedisUnavailableError: Redis can't be reached or refuses the client.
-            MT5StateError: it was opened before.
+            MT5StateError: it was opened before, or no asyncio event loop runs here.
         """
         if self._state is not _State.NEW:
             raise MT5StateError("the client was opened before; make a new one")
+        self._home = Home()
         self._state = _State.OPEN
         try:
             await self._inbox.open()
@@ -146,6 +154,10 @@ class AccountClient(AccountLookups):
         if self._state is _State.CLOSED:
             return
         self._state = _State.CLOSED
+        if self._home is not None:
+            if not self._home.is_this_process:
+                return  # the connections are the parent's
+            self._home.check()
         await self._inbox.aclose()  # first: it says its last words through the batch
         await self._batch.aclose()
 
@@ -166,8 +178,7 @@ class AccountClient(AccountLookups):
 
     async def fetch_reply(self, request_id: str, *, wait: float = 0.0) -> Answer[Any] | None:
         self._check_open()
-        if wait != 0:
-            timeout_as_ms(wait)
+        check_wait(wait)
         give_up_at, pause = _now() + wait, FIRST_POLL
         key = self._keys.reply(check_request_id(request_id))
         while (body := await self._stored_reply(key, give_up_at)) is None:
@@ -180,7 +191,8 @@ class AccountClient(AccountLookups):
     async def _stored_reply(self, key: str, give_up_at: float) -> bytes | None:
         """None: not there, or Redis is away while there is time to wait for it."""
         try:
-            return cast(bytes | None, await self._batch.call("GET", key))
+            async with answered_within(max(LAST_LOOK_LIMIT, give_up_at - _now())):
+                return cast(bytes | None, await self._batch.call("GET", key))
         except RedisInterruptedError:
             if _now() >= give_up_at:
                 raise
@@ -188,7 +200,7 @@ class AccountClient(AccountLookups):
 
     async def snapshot(self, account: AccountId | str) -> AccountSnapshot | None:
         self._check_open()
-        found = await self._snapshots.read(AccountId.parse(str(account)))
+        found = await self._snapshots.read(parsed_account(account))
         return None if found is None else account_snapshot(*found)
 
     async def health(self) -> Health | None:
@@ -245,14 +257,20 @@ class AccountClient(AccountLookups):
         return None
 
     def _check_open(self) -> None:
-        if self._state is not _State.OPEN:
+        if self._state is not _State.OPEN or self._home is None:
             raise MT5StateError("the client is not open; use `async with`, or call open() first")
+        self._home.check()
+
+    def __del__(self) -> None:
+        if getattr(self, "_state", None) is _State.OPEN:
+            warn_unclosed(self, "use `async with`, or await its aclose()")
 
     def __repr__(self) -> str:
         return f"<AccountClient {self._name} of terminal {self._keys.terminal} {self._state.name}>"
 
 
 def checked_limit(parameter: str, limit: int) -> int:
+    check_type(parameter, limit, int, "a whole number")
     if limit < 0:
         raise MT5ValidationError(f"{parameter}: {limit} is below 0; 0 means no limit")
     return limit

@@ -11,8 +11,7 @@ from mt5relay_shared.errors import DeadlineExceededError, MT5StateError
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.messages import Reply, Request, decode_reply
 
-GRACE = 0.25  # seconds past the deadline for a reply that is on its way
-LAST_LOOK_LIMIT = 1.0  # seconds for reading what is stored, in the end
+LAST_LOOK_LIMIT = 0.5  # seconds past the deadline at most, for a reply that is stored by then
 
 
 class Exchange:
@@ -35,7 +34,7 @@ class Exchange:
         """
         loop = asyncio.get_running_loop()
         reply = self._inbox.expect(request.id)
-        limit = loop.call_at(deadline + GRACE, _give_up, reply)
+        limit = loop.call_at(deadline, _give_up, reply)
         try:
             self._submitter.start(request, deadline, reply)
             return decode_reply(await reply or b"")

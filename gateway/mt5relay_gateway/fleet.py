@@ -12,10 +12,13 @@ from mt5relay_gateway.batch import CommandBatch, answered_within
 from mt5relay_gateway.client import AccountClient, checked_limit
 from mt5relay_gateway.composing import (
     AskOptions,
+    check_connection,
     check_gateway_name,
     check_request_id,
+    parsed_account,
     timeout_as_ms,
 )
+from mt5relay_gateway.home import Home, warn_unclosed
 from mt5relay_gateway.lookups import AccountLookups
 from mt5relay_gateway.registry import RegistryReader, RegistryView
 from mt5relay_shared.accounts import AccountId
@@ -27,6 +30,7 @@ from mt5relay_shared.errors import (
     NoWorkerError,
     RedisUnavailableError,
 )
+from mt5relay_shared.fleet import Fleet
 from mt5relay_shared.health import Health, Status
 from mt5relay_shared.ids import new_request_id
 from mt5relay_shared.keys import FleetKeys
@@ -83,6 +87,7 @@ class FleetClient(AccountLookups):
             MT5ValidationError: naming the parameter and what it should be.
         """
         timeout_as_ms(timeout)
+        check_connection("redis_url", redis_url, allow_plaintext)
         checked_limit("queue_limit", queue_limit)
         checked_limit("gateway_limit", gateway_limit)
         self._timeout = timeout
@@ -113,6 +118,7 @@ class FleetClient(AccountLookups):
         )
         self._registry = RegistryView(RegistryReader(self._batch, keys))
         self._submitted: OrderedDict[str, str] = OrderedDict()  # request id -> terminal
+        self._home: Home | None = None
 
     async def open(self) -> None:
         """Read the registry; the terminals' clients are opened when they are first needed.
@@ -122,14 +128,21 @@ class FleetClient(AccountLookups):
             MT5DataError: the registry can't be read.
             MT5StateError: it was opened before.
         """
+        home = Home()
         try:
             await self._registry.open()
         except (RedisUnavailableError, MT5DataError):
             await self.aclose()
             raise
+        self._home = home
 
     async def aclose(self) -> None:
         """Fail who still waits with `MT5StateError`, and disconnect from all terminals."""
+        home, self._home = self._home, None
+        if home is not None:
+            if not home.is_this_process:
+                return  # the connections are the parent's
+            home.check()
         await self._registry.aclose()
         await self._clients.aclose()
         await self._batch.aclose()
@@ -165,9 +178,9 @@ class FleetClient(AccountLookups):
         self, account: AccountId | str, options: AskOptions, call: Call[T]
     ) -> tuple[str, T]:
         """Call the account's terminal, and once more where the account turns out to have moved."""
-        identity = AccountId.parse(str(account))
+        identity = parsed_account(account)
         give_up_at = self._give_up_at(options)
-        terminal = (await self._registry.current()).terminal_of(identity)
+        terminal = (await self._current()).terminal_of(identity)
         try:
             return terminal, await self._call(terminal, options, give_up_at, call)
         except (NoWorkerError, AccountUnknownError) as error:
@@ -178,6 +191,15 @@ class FleetClient(AccountLookups):
                 "request.rerouted", account=str(identity), target=moved_to, cause=error.code
             )
         return moved_to, await self._call(moved_to, options, give_up_at, call)
+
+    async def _current(self) -> Fleet:
+        if self._home is not None:
+            self._home.check()
+        return await self._registry.current()
+
+    def __del__(self) -> None:
+        if getattr(self, "_home", None) is not None:
+            warn_unclosed(self, "use `async with`, or await its aclose()")
 
     def _give_up_at(self, options: AskOptions) -> float:
         timeout = options.get("timeout")
@@ -197,7 +219,7 @@ class FleetClient(AccountLookups):
             self._submitted.popitem(last=False)
 
     async def fetch_reply(self, request_id: str, *, wait: float = 0.0) -> Answer[Any] | None:
-        terminals = (await self._registry.current()).terminals
+        terminals = (await self._current()).terminals
         terminal = self._submitted.get(check_request_id(request_id))
         asked = terminals if terminal is None else [terminal]
         clients = await self._clients.get_all(asked)
@@ -207,8 +229,8 @@ class FleetClient(AccountLookups):
 
     async def snapshot(self, account: AccountId | str) -> AccountSnapshot | None:
         """The account's last good full read, however old, by whichever terminal read it."""
-        identity = AccountId.parse(str(account))
-        clients = await self._clients.get_all((await self._registry.current()).terminals)
+        identity = parsed_account(account)
+        clients = await self._clients.get_all((await self._current()).terminals)
         found = await asyncio.gather(*(client.snapshot(identity) for client in clients))
         snapshots = [snapshot for snapshot in found if snapshot is not None]
         return max(snapshots, key=lambda snapshot: snapshot.as_of, default=None)
@@ -218,7 +240,7 @@ class FleetClient(AccountLookups):
 
         Raises as `healths` does.
         """
-        active = (await self._registry.current()).active
+        active = (await self._current()).active
         healths = (await self._healths(active)).values()
         alive = [health for health in healths if health is not None]
         if len(alive) < len(active):
@@ -232,7 +254,7 @@ class FleetClient(AccountLookups):
             RedisUnavailableError: Redis can't be reached or refuses it.
             MT5DataError: a worker of another version wrote what can't be read here.
         """
-        return await self._healths((await self._registry.current()).terminals)
+        return await self._healths((await self._current()).terminals)
 
     async def _healths(self, terminals: Collection[str]) -> dict[str, Health | None]:
         clients = await self._clients.get_all(terminals)
@@ -245,7 +267,7 @@ class FleetClient(AccountLookups):
         Raises:
             NoWorkerError: no terminal is active.
         """
-        return (await self._registry.current()).terminal_of(AccountId.parse(str(account)))
+        return (await self._current()).terminal_of(parsed_account(account))
 
     def __repr__(self) -> str:
         return f"<FleetClient {self._name} {self._registry!r} {self._clients!r}>"

@@ -104,8 +104,10 @@ class Inbox:
                 future.set_exception(error)
 
     async def _run(self) -> None:
-        waits = pauses()
-        while not self._stopping.is_set():
+        waits, task = pauses(), asyncio.current_task()
+        # redis-py can lose a cancellation inside a blocking read; without a look at the request for
+        # it, a program that ends without closing the client would wait for this task for ever.
+        while not self._stopping.is_set() and not (task and task.cancelling()):
             try:
                 await self._read()
             except RedisError as error:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from mt5relay_gateway.batch import CommandBatch
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.errors import RedisUnavailableError
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.snapshots import FIELDS, Snapshot, decode_snapshot
 
@@ -32,7 +33,12 @@ class SnapshotReader:
         """
         found = self._batch.begin("HMGET", self._keys.snapshot(account), *FIELDS)
         seconds, microseconds = await self._batch.call("TIME")
-        values = await found
+        try:
+            values = await found
+        except RedisUnavailableError as error:
+            if "WRONGTYPE" in error.message:  # a key of another type is no snapshot
+                return None
+            raise
         snapshot = decode_snapshot(account, dict(zip(FIELDS, values, strict=True)))
         if snapshot is None:
             return None

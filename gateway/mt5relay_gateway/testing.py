@@ -22,7 +22,14 @@ from typing import Any, TypeVar, Unpack, get_type_hints
 import msgspec
 
 from mt5relay_gateway.answers import AccountSnapshot, Answer, account_snapshot, answer_from
-from mt5relay_gateway.composing import Ask, AskOptions, check_request_id, compose
+from mt5relay_gateway.composing import (
+    Ask,
+    AskOptions,
+    check_request_id,
+    check_wait,
+    compose,
+    parsed_account,
+)
 from mt5relay_gateway.lookups import AccountLookups
 from mt5relay_gateway.submitter import conflict
 from mt5relay_shared.accounts import AccountId
@@ -126,7 +133,7 @@ class FakeAccountClient(AccountLookups):
         rates: Mapping[str, Sequence[Rate]] | None = None,
     ) -> None:
         """Add or replace an account; its snapshot is as of now."""
-        key = AccountId.parse(str(account))
+        key = parsed_account(account)
         self._books[key] = _Book(
             account_info or an_account_info(login=key.login, server=key.server),
             positions,
@@ -141,10 +148,10 @@ class FakeAccountClient(AccountLookups):
 
     def fail_with(self, account: AccountId | str, error: MT5Error) -> None:
         """Let look-ups of an enrolled account fail until `recover`; its snapshot stays."""
-        self._book(AccountId.parse(str(account))).error = error
+        self._book(parsed_account(account)).error = error
 
     def recover(self, account: AccountId | str) -> None:
-        self._book(AccountId.parse(str(account))).error = None
+        self._book(parsed_account(account)).error = None
 
     async def open(self) -> None:
         """There is nothing to connect to."""
@@ -164,11 +171,12 @@ class FakeAccountClient(AccountLookups):
         return ask.request.id
 
     async def fetch_reply(self, request_id: str, *, wait: float = 0.0) -> Answer[Any] | None:
+        check_wait(wait)
         settled = self._settled.get(check_request_id(request_id))
         return None if settled is None else settled.answer()
 
     async def snapshot(self, account: AccountId | str) -> AccountSnapshot | None:
-        key = AccountId.parse(str(account))
+        key = parsed_account(account)
         return account_snapshot(self._snapshot(key), self._now_ms()) if key in self._books else None
 
     async def health(self) -> Health | None:

@@ -77,6 +77,11 @@ def check_password(password: str) -> None:
         raise MT5ValidationError("password: it is empty; the terminal would use a saved one")
     if _has_control_characters(password):
         raise MT5ValidationError("password: it has a control character, perhaps a line break")
+    if _has_invisible_characters(password):
+        raise MT5ValidationError(
+            "password: it has an invisible character (a byte order mark, a zero-width or"
+            " no-break space), perhaps from a copied text or a pipe; type it"
+        )
     if _utf16_units(password) > MAX_PASSWORD_UNITS:
         raise MT5ValidationError(f"password: it is longer than {MAX_PASSWORD_UNITS} characters")
 
@@ -88,6 +93,14 @@ def shorten(text: str, limit: int = 80) -> str:
 
 def _has_control_characters(text: str) -> bool:
     return any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
+
+
+def _has_invisible_characters(text: str) -> bool:
+    """Of the categories format (byte order mark, zero-width) and space but for the plain one."""
+    return any(
+        character != " " and unicodedata.category(character) in ("Cf", "Zs", "Zl", "Zp")
+        for character in text
+    )
 
 
 def _utf16_units(text: str) -> int:

@@ -193,7 +193,7 @@ ERROR_CODES: dict[str, ErrorSpec] = {
     "QUEUE_FULL": ErrorSpec(QueueFullError, None, True, "too many requests wait"),
     "NO_WORKER": ErrorSpec(NoWorkerError, None, True, "nobody holds the lease"),
     "POISONED": ErrorSpec(PoisonedRequestError, None, False, "crashed the worker too often"),
-    "INTERNAL": ErrorSpec(MT5Error, _F, False, "a defect"),
+    "INTERNAL": ErrorSpec(MT5Error, _N, False, "something that was not foreseen"),
     "REDIS_UNAVAILABLE": ErrorSpec(RedisUnavailableError, None, True, "client only: no Redis"),
 }
 

@@ -11,17 +11,27 @@ from mt5relay_shared.errors import MT5ValidationError
 WORKER_GROUP = "worker"
 WORKER_CONSUMER = "worker"  # one consumer: what one worker left pending, the next finds as its own
 
+_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}\Z")
 _TERMINAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 
 
 def check_terminal_id(terminal: str) -> str:
     """Return the id, or raise: it becomes part of a hash tag, so braces and colons are out."""
-    if not _TERMINAL_ID.match(terminal):
+    return _checked("terminal", terminal, _TERMINAL_ID, 64)
+
+
+def check_prefix(prefix: str) -> str:
+    """Return the first part of every key, or raise: likewise a part of the hash tag."""
+    return _checked("key_prefix", prefix, _PREFIX, 32)
+
+
+def _checked(parameter: str, text: object, pattern: re.Pattern[str], most: int) -> str:
+    if not isinstance(text, str) or not pattern.match(text):
         raise MT5ValidationError(
-            f"terminal: {terminal[:80]!r} is not 1 to 64 letters, digits, dots,"
+            f"{parameter}: {text!r:.80} is not 1 to {most} letters, digits, dots,"
             " dashes or underscores"
         )
-    return terminal
+    return text
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,7 @@ class Keys:
 
     def __post_init__(self) -> None:
         check_terminal_id(self.terminal)
+        check_prefix(self.prefix)
         object.__setattr__(self, "tag", f"{{{self.prefix}:{self.terminal}}}")
 
     @property
@@ -113,6 +124,7 @@ class FleetKeys:
     tag: str = field(init=False)
 
     def __post_init__(self) -> None:
+        check_prefix(self.prefix)
         object.__setattr__(self, "tag", f"{{{self.prefix}}}")
 
     @property

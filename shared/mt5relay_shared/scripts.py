@@ -59,6 +59,7 @@ COMPLETE = Script.named("complete")
 ACQUIRE = Script.named("acquire")
 RENEW = Script.named("renew")
 RELEASE = Script.named("release")
+EXCUSE = Script.named("excuse")
 BURY = Script.named("bury")
 ANNOUNCE = Script.named("announce")
 PUBLISH = Script.named("publish")
@@ -66,4 +67,7 @@ RESEAL = Script.named("reseal")
 
 AMEND = Script.named("amend")
 
-ALL = (SUBMIT, BEGIN, COMPLETE, ACQUIRE, RENEW, RELEASE, BURY, ANNOUNCE, PUBLISH, RESEAL, AMEND)
+ALL = (
+    *(SUBMIT, BEGIN, COMPLETE, ACQUIRE, RENEW, RELEASE, EXCUSE, BURY),
+    *(ANNOUNCE, PUBLISH, RESEAL, AMEND),
+)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 LOG_EVENTS = {
+    "account.cools_down": "The terminal failed for this account while another account was let in;"
+    " its logins are left alone for `seconds`.",
     "account.locked_out": "An account's authorization was refused; it cools down for `seconds`.",
     "admission.snapshots_unavailable": "Stored reads can't be had, so the terminal answers.",
     "breaker.changed": "The circuit breaker went from one state to another.",
@@ -26,7 +28,7 @@ LOG_EVENTS = {
     "connection.shutdown": "The terminal process has ended.",
     "connection.shutdown.failed": "The terminal process could not be ended as it should.",
     "credential.changed": "Credentials were sealed anew for the worker's new key, or one was"
-    " refused: `replayed`, or `trading_rights` with `MT5_INVESTOR_ONLY`.",
+    " refused: `replayed`, `server_name`, or `trading_rights` with `MT5_INVESTOR_ONLY`.",
     "credential.enrolled": "A credential was enrolled over HTTP with this token.",
     "credential.not_resealed": "A credential does not open, so it can't be sealed for the new key;"
     " enrol the account again.",

@@ -26,7 +26,7 @@ CONTRACT = [
     ("QUEUE_FULL", "QueueFullError", None, True),
     ("NO_WORKER", "NoWorkerError", None, True),
     ("POISONED", "PoisonedRequestError", None, False),
-    ("INTERNAL", "MT5Error", "failure", False),
+    ("INTERNAL", "MT5Error", "neutral", False),
 ]
 CLIENT_ONLY = ("REDIS_UNAVAILABLE", "RedisUnavailableError", None, True)
 

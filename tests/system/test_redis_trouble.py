@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import structlog
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import OutOfMemoryError, RedisError
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 from tests.chaos.link import Link
@@ -601,7 +601,8 @@ async def test_a_full_server_refuses_by_name_and_loses_nothing_it_has_accepted(
 ) -> None:
     # Without a lease the refusal is another; so it must outlive the first question.
     async with scene(keys, tmp_path, MT5_LEASE_TTL="3") as it:
-        it.system.set_faults(**SLOW)
+        # So slow that much is left to be written when the server is full, however long that takes.
+        it.system.set_faults(scale=2.0)
         await it.accept_requests()
         lookup = await it.begin_lookup(it.system.accounts[-1], timeout=60)
         async with filled_with_junk(it.server):
@@ -612,3 +613,43 @@ async def test_a_full_server_refuses_by_name_and_loses_nothing_it_has_accepted(
         await it.all_are_answered()
         assert (await lookup).data.login == it.system.accounts[-1].login
         await it.works_again()
+
+
+@pytest.mark.parametrize("seconds", [3.0, 8.0])
+async def test_too_few_replicas_for_a_while_cost_no_worker_and_no_request(
+    keys: Keys, tmp_path: Path, seconds: float
+) -> None:
+    """Shorter and longer than the lease lives."""
+    async with scene(keys, tmp_path, MT5_LEASE_TTL="5") as it:
+        admin: Any = it.system.redis
+        it.system.set_faults(scale=2.0)
+        lookup = await it.begin_lookup(it.system.accounts[-1], timeout=300)
+        for _ in range(3):  # as often as a request may crash a worker
+            await admin.config_set("min-replicas-to-write", 1)
+            await asyncio.sleep(seconds)
+            await admin.config_set("min-replicas-to-write", 0)
+            await asyncio.sleep(1.0)
+        it.system.set_faults(**QUICK)
+        assert (await lookup).data.login == it.system.accounts[-1].login
+        await it.works_again()
+        assert not await admin.exists(keys.dead)
+
+
+async def test_a_slow_script_of_another_client_costs_no_worker_and_no_request(
+    keys: Keys, tmp_path: Path
+) -> None:
+    async with scene(keys, tmp_path, MT5_LEASE_TTL="30") as it:
+        admin: Any = it.system.redis
+        await admin.config_set("busy-reply-threshold", 100)
+        it.system.set_faults(scale=2.0)
+        lookup = await it.begin_lookup(it.system.accounts[-1], timeout=300)
+        it.system.set_faults(**QUICK)
+        loop = "local n = 0 while n < 3e8 do n = n + 1 end return n"
+        slow: Any = connect(as_user(it.server.url, TESTER), client_name="slow")
+        with contextlib.suppress(RedisError):  # it is as slow as the machine is
+            await slow.execute_command("EVAL", loop, 0)
+        await slow.aclose()
+        assert (await lookup).data.login == it.system.accounts[-1].login
+        await it.works_again()
+        assert it.statuses == []
+        assert not await admin.exists(keys.dead)

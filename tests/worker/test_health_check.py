@@ -49,7 +49,7 @@ class Checked:
     def worked_lately(self, credential: Credential) -> None:
         """As if a visit had just gone through."""
         self.parts.visits.tally.last_success_at = anyio.current_time()
-        self.parts.visits.tally.last_good = credential
+        self.parts.visits.tally.good[credential.account] = credential
 
     def breaks(self) -> None:
         self.parts.breaker.record(Outcome.FAILURE, "the test broke it", anyio.current_time())

@@ -16,7 +16,7 @@ from mt5relay_shared.messages import OkReply
 from mt5relay_shared.records import AccountInfo
 from mt5relay_worker.governor import GovernorPolicy
 from mt5relay_worker.lease import LeaseLostError
-from mt5relay_worker.terminal.protocol import ReadResult, Visit
+from mt5relay_worker.terminal.protocol import Failed, ReadResult, Visit
 
 if TYPE_CHECKING:
     from tests.worker.conftest import FakeTerminal, Gate, Parts, Until
@@ -351,6 +351,39 @@ async def test_untrusted_data_of_three_accounts_in_a_row_is_the_terminals_failur
         for account in (alice, bob, carol):
             await parts.error(await parts.ask(account))
     assert not parts.breaker.is_closed
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["MT5_CONNECTION_LOST", "BROKER_UNAVAILABLE", "MT5_TIMEOUT", "MT5_DATA_INVALID", "INTERNAL"],
+)
+@pytest.mark.parametrize("another_worked", [True, False])
+async def test_no_failure_of_one_account_opens_the_breaker(
+    parts: Parts, terminal: FakeTerminal, code: str, another_worked: bool
+) -> None:
+    alice = await parts.enrol(AccountId(1_001, "Broker"))
+    bob = await parts.enrol(AccountId(1_002, "Broker"))
+    terminal.accounts[alice].refusal = Failed(code, "odd")
+    async with parts.visiting():
+        if another_worked:
+            await parts.answer(await parts.ask(bob))
+        for _ in range(4):
+            await parts.error(await parts.ask(alice))
+        assert parts.breaker.is_closed
+        await parts.answer(await parts.ask(bob))
+
+
+async def test_an_account_that_fails_alone_cools_down(
+    parts: Parts, terminal: FakeTerminal, alice: AccountId, bob: AccountId
+) -> None:
+    terminal.accounts[alice].refusal = Failed("MT5_TIMEOUT", "odd")
+    async with parts.visiting():
+        await parts.answer(await parts.ask(bob))
+        await parts.error(await parts.ask(alice))
+        made = len(terminal.commands)
+        error = await parts.error(await parts.ask(alice))
+        assert (error.code, error.retry_after_ms is not None) == ("MT5_TIMEOUT", True)
+        assert len(terminal.commands) == made
 
 
 # The terminal's own failures

@@ -30,6 +30,7 @@ from mt5relay_shared.errors import (
     MT5DataError,
     MT5Error,
     MT5StateError,
+    PoisonedRequestError,
     error_for,
 )
 from mt5relay_shared.health import ConnectionState
@@ -39,7 +40,7 @@ from mt5relay_worker.credential_turns import Credential, CredentialTurns, creden
 from mt5relay_worker.retry import RetryPolicy
 from mt5relay_worker.sessions import SessionPool
 from mt5relay_worker.state import ConnectionStatus, Detail
-from mt5relay_worker.terminal.process import Terminal
+from mt5relay_worker.terminal.process import Terminal, VisitEndedProcessError
 from mt5relay_worker.terminal.protocol import (
     Answer,
     Command,
@@ -65,6 +66,23 @@ TERMINAL_FAILURES = frozenset(
 one account must not stop the others: it is not tried again here."""
 
 AUTH_FAILED = -6
+DEADLY = 2  # times in a row that a visit ended the terminal process; the second one is traced
+
+
+class DeadlyReadError(PoisonedRequestError):
+    """A read that ended the terminal process each time; the terminal itself is well."""
+
+    index: int  # of the visit's reads
+
+
+def _deadly_read(reads: Sequence[Read], error: VisitEndedProcessError) -> DeadlyReadError:
+    index = error.reading or 0
+    deadly = DeadlyReadError(
+        f"{reads[index].operation}: reading it ended the terminal process {DEADLY} times;"
+        f" the last time: {error.message}"
+    )
+    deadly.index = index
+    return deadly
 
 
 def is_one_servers(error: MT5Error) -> bool:
@@ -203,15 +221,29 @@ class MT5ConnectionManager:
         the hard limit, after which the terminal process is killed, comes as much sooner.
 
         Raises:
+            DeadlyReadError: a read ended the terminal process, twice.
             MT5AuthError: refused, at once and again after a look at the terminal.
             MT5DataError: the terminal's answer could not be trusted.
             MT5Error: the terminal failed, also after every retry.
         """
+        deaths = 0
+
+        async def attempt() -> Visited:
+            nonlocal deaths
+            try:
+                return await self._visit(credential, reads, limit, traced=deaths > 0)
+            except VisitEndedProcessError as error:
+                deaths += 1
+                if deaths < DEADLY or error.reading is None:
+                    raise
+                # A terminal that can be attached again is well: it was the read. Where it can't
+                # be, that failure is raised instead, and is the terminal's.
+                await self._make_ready()
+                raise _deadly_read(reads, error) from error
+
         async with self._turn:
             return await self._logged(
-                "login",
-                lambda: self._with_retry(lambda: self._visit(credential, reads, limit)),
-                account=str(credential.account),
+                "login", lambda: self._with_retry(attempt), account=str(credential.account)
             )
 
     async def reconnect(self, max_attempts: int = 3) -> None:
@@ -325,13 +357,13 @@ class MT5ConnectionManager:
         self._entered(ConnectionState.DISCONNECTED, Detail.STOPPED, "shut down")
 
     async def _visit(
-        self, credential: Credential, reads: Sequence[Read], limit: float | None
+        self, credential: Credential, reads: Sequence[Read], limit: float | None, *, traced: bool
     ) -> Visited:
         if not self._is_ready:
             await self._make_ready()
         self._status.busy_with(Detail.READING if self._is_current(credential) else Detail.SWITCHING)
         try:
-            visited = await self._send_visit(credential, reads, limit)
+            visited = await self._send_visit(credential, reads, limit, traced=traced)
         except MT5Error as error:
             self._status.current_account = None
             self._pool.forget(credential.account)  # as the terminal process did
@@ -352,7 +384,12 @@ class MT5ConnectionManager:
         return await self._send_visit(credential, reads, limit)
 
     async def _send_visit(
-        self, credential: Credential, reads: Sequence[Read], limit: float | None
+        self,
+        credential: Credential,
+        reads: Sequence[Read],
+        limit: float | None,
+        *,
+        traced: bool = False,
     ) -> Visited:
         configured = self._limits.login
         login_limit = configured if limit is None else min(limit, configured)
@@ -363,6 +400,7 @@ class MT5ConnectionManager:
             envelope=credential.envelope,
             timeout_ms=round(login_limit * 1000),
             reads=list(reads),
+            traced=traced,
         )
         sent_at = anyio.current_time()
         call_limit = self._limits.call - (configured - login_limit)

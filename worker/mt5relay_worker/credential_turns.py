@@ -35,15 +35,16 @@ class Credential:
         object.__setattr__(self, "fingerprint", envelope_fingerprint(self.envelope))
 
 
+CredentialFault = Literal["replayed", "trading_rights", "server_name"]
+
+
 class CredentialRefusedError(MT5StateError):
-    """It is the credential's own fault, whatever the terminal does: it must be enrolled anew."""
+    """The credential itself is at fault, whatever the terminal does; it must be enrolled again."""
 
-    why: Literal["replayed", "trading_rights"]
+    why: CredentialFault
 
 
-def credential_refused(
-    message: str, why: Literal["replayed", "trading_rights"]
-) -> CredentialRefusedError:
+def credential_refused(message: str, why: CredentialFault) -> CredentialRefusedError:
     error = CredentialRefusedError(message)
     error.why = why
     return error

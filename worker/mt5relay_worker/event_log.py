@@ -70,7 +70,7 @@ class EventLog:
         )
 
     def credential_refused(self, account: AccountId, why: str) -> None:
-        """`why` is `replayed` or `trading_rights`."""
+        """`why` is `replayed`, `trading_rights` or `server_name`."""
         now_ms = self._clock.now_ms()
         self._add(Event(now_ms, "credential", target="refused", detail=str(account), cause=why))
 

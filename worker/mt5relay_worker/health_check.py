@@ -94,20 +94,32 @@ class HealthCheck:
         try:
             await self._manager.reconnect()
         except MT5Error as failure:
+            # The terminal may be logged in to an account whose own server is down: then it serves
+            # the accounts of other servers still.
+            last_good = self._visits.tally.last_good
+            if last_good and await self._visits.lets_in_a_witness(last_good.account):
+                return
             self._breaker.record(Outcome.FAILURE, str(failure), anyio.current_time())
             self._visits.wake()
 
     async def _try_terminal(self) -> None:
         """The half-open probe: a login to the account that worked last, or a mere start."""
         outcome, cause = Outcome.SUCCESS, "the probe succeeded"
+        last_good = self._visits.tally.last_good
         try:
-            await self._use_terminal(self._visits.tally.last_good)
+            await self._use_terminal(last_good)
         except MT5Error as error:
             failed = error.code in TERMINAL_FAILURES
             outcome, cause = (Outcome.FAILURE if failed else Outcome.NEUTRAL), str(error)
+        if (
+            outcome is Outcome.FAILURE
+            and last_good is not None
+            and await self._visits.lets_in_a_witness(last_good.account)
+        ):
+            outcome, cause = Outcome.SUCCESS, "another account was let in"
         self._breaker.record(outcome, cause, anyio.current_time())
-        if outcome is Outcome.NEUTRAL:  # that account is no witness any more
-            self._visits.tally.last_good = None
+        if outcome is Outcome.NEUTRAL and last_good is not None:  # it is no witness any more
+            del self._visits.tally.good[last_good.account]
         self._visits.wake()
 
     async def _use_terminal(self, last_good: Credential | None) -> None:

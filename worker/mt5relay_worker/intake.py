@@ -181,13 +181,15 @@ class Intake:
         pipeline = self._redis.pipeline(transaction=False)
         for request_id in charged:
             pipeline.hget(self._keys.request(request_id), "crashes")
-        counts = await pipeline.execute()
+        counts = await pipeline.execute(raise_on_error=False)
         return {name: _count(count) for name, count in zip(charged, counts, strict=True)}
 
 
-def _count(text: bytes | None) -> int:
-    """What stands there; a gateway may write what it likes into its request's hash."""
-    return int(text) if text and text.isdigit() and len(text) <= 9 else 0
+def _count(found: object) -> int:
+    """The number that was found; a gateway may write anything into its request's marker, and the
+    marker may be a key of another type."""
+    is_number = isinstance(found, bytes) and found.isdigit() and len(found) <= 9
+    return int(cast(bytes, found)) if is_number else 0
 
 
 def _entries(found: Any, stream: str) -> list[Entry]:  # noqa: ANN401 - redis-py's own shape

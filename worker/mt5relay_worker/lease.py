@@ -11,21 +11,14 @@ import anyio
 import msgspec
 import stamina
 from redis.asyncio import Redis
-from redis.exceptions import (
-    ClusterDownError,
-    MasterDownError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    TryAgainError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.logs import get_logger
 from mt5relay_shared.operator import Turn
-from mt5relay_shared.scripts import ACQUIRE, PUBLISH, RELEASE, RENEW, Argument, Script
+from mt5relay_shared.redis_trouble import passes_by_itself
+from mt5relay_shared.scripts import ACQUIRE, EXCUSE, PUBLISH, RELEASE, RENEW, Argument, Script
 from mt5relay_shared.timings import Timings
 from mt5relay_worker.server_clock import ServerClock
 
@@ -34,18 +27,6 @@ log = get_logger("lease")
 CRASH_MEMORY_MS = 24 * 3_600_000
 EVENTS_KEPT = 10_000
 STANDBY_INTERVAL = 0.05  # seconds between two looks at a lease that another holds
-REDIS_TROUBLE = (
-    RedisConnectionError,
-    RedisTimeoutError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    MasterDownError,
-    ClusterDownError,
-    TryAgainError,
-)
-"""What passes by itself: nobody there, full, or failing over."""
-
-
 _NO_LONGER_MINE = "the lease is no longer mine: it ran out, was deleted, or another worker has it"
 
 
@@ -110,11 +91,14 @@ class Lease:
 
         `on_standby` is awaited once, when another is found to have it.
         """
-        obstacle = ""
+        obstacle, trouble_at = "", float("-inf")
         while not is_stopping():
             try:
-                word, value, charged = await self._try_to_acquire()
-            except REDIS_TROUBLE as error:
+                word, value, charged = await self._try_to_acquire(trouble_at)
+            except RedisError as error:
+                if not passes_by_itself(error):
+                    raise
+                trouble_at = anyio.current_time()
                 found, pause = f"Redis: {error}", 1.0
             else:
                 if word == "acquired":
@@ -131,8 +115,11 @@ class Lease:
             await anyio.sleep(pause)
         return None
 
-    async def _try_to_acquire(self) -> tuple[str, str, str]:
+    async def _try_to_acquire(self, trouble_at: float) -> tuple[str, str, str]:
         began = anyio.current_time()
+        # Redis may have cost the last holder its lease: no request is to blame for that. A lease
+        # that was still held after the trouble has run out within its life.
+        cause = "redis" if began - trouble_at < 2 * self._ttl else ""
         now, word, value, extra = await ACQUIRE.run(
             self._redis,
             [self._keys.lease, self._keys.fence, self._keys.running],
@@ -142,6 +129,7 @@ class Lease:
                 round(self._ttl * 1000),
                 self._keys.request(""),
                 CRASH_MEMORY_MS,
+                cause,
             ],
         )
         self._observe(now, began)
@@ -232,7 +220,9 @@ class Lease:
         keys, arguments = [self._keys.lease, *keys], [self.value, *arguments]
         try:
             answer: list[Any] = await script.run(self._redis, keys, arguments)
-        except REDIS_TROUBLE:
+        except RedisError as error:
+            if not passes_by_itself(error):
+                raise
             answer = await self._write_again(script, keys, arguments)
         if _text(answer[0]) == "FENCED":
             raise self._lost()
@@ -244,7 +234,7 @@ class Lease:
         answer: list[Any] = []
         try:
             async for attempt in stamina.retry_context(
-                on=REDIS_TROUBLE,
+                on=passes_by_itself,
                 attempts=None,
                 timeout=max(self.trust_left, 0.001),  # 0 would mean something else to stamina
                 wait_initial=0.05,
@@ -253,9 +243,20 @@ class Lease:
             ):
                 with attempt:
                     answer = await script.run(self._redis, keys, arguments)
-        except REDIS_TROUBLE as error:
-            raise LeaseLostError(f"Redis refused {script.name} until the lease ran out") from error
+        except RedisError as error:
+            if not passes_by_itself(error):
+                raise
+            raise LeaseLostError(
+                f"Redis refused {script.name} until the lease ran out: {error}"
+            ) from error
         return answer
+
+    async def excuse(self) -> None:
+        """Take off what was running, so that it is not charged for the end of this worker.
+
+        Only as long as no other worker has taken over: its own requests are left alone.
+        """
+        await EXCUSE.run(self._redis, [self._keys.lease, self._keys.running], [self.value])
 
     async def release(self) -> None:
         """Give it back, so that the next worker need not wait."""

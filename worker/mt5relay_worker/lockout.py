@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.errors import MT5Error
+
+LOGIN = "login"
+MOST_COOLING = 50  # reads of one account that are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +22,23 @@ class LockoutPolicy:
     fault_threshold: int = 3  # so many different accounts refused in a row: it is not them
 
 
+@dataclass(frozen=True, slots=True)
+class Cooling:
+    """Something of an account that is left alone until then, and the error that led to it."""
+
+    why: MT5Error
+    seconds: float
+    until: float
+
+
 @dataclass(slots=True)
 class _Refusal:
     fingerprint: str
     cooldown: float
     until: float
+
+
+_NOTHING: OrderedDict[Hashable, Cooling] = OrderedDict()
 
 
 class Lockout:
@@ -35,6 +53,24 @@ class Lockout:
         self._refusals: dict[AccountId, _Refusal] = {}
         self._barred: dict[AccountId, tuple[str, str]] = {}
         self._in_a_row: set[AccountId] = set()
+        self._cooling: dict[AccountId, OrderedDict[Hashable, Cooling]] = {}
+
+    def cool_down(self, account: AccountId, what: Hashable, why: MT5Error, now: float) -> Cooling:
+        """Leave one thing of an account alone, its logins or a read, twice as long each time."""
+        mine = self._cooling.setdefault(account, OrderedDict())
+        earlier = mine.pop(what, None)
+        seconds = self._policy.first_cooldown
+        if earlier is not None:
+            seconds = min(2 * earlier.seconds, self._policy.longest_cooldown)
+        mine[what] = Cooling(why, seconds, now + seconds)
+        if len(mine) > MOST_COOLING:
+            mine.popitem(last=False)
+        return mine[what]
+
+    def cooling(self, account: AccountId, what: Hashable, now: float) -> Cooling | None:
+        """Why something of an account must be left alone still; None where it need not be."""
+        found = self._cooling.get(account, _NOTHING).get(what)
+        return found if found is not None and found.until > now else None
 
     def remaining(self, account: AccountId, fingerprint: str, now: float) -> float:
         """Seconds until the account may be tried again with this credential; 0: now."""
@@ -74,11 +110,13 @@ class Lockout:
         """Somebody got in, so the terminal is able to let people in."""
         self._refusals.pop(account, None)
         self._in_a_row.clear()
+        if account in self._cooling:
+            self._cooling[account].pop(LOGIN, None)
 
     def unlock(self, account: AccountId) -> bool:
         """Let an account be tried again at once; False where it was not locked out."""
-        was_barred = self._barred.pop(account, None) is not None
-        return self._refusals.pop(account, None) is not None or was_barred
+        known = [of.pop(account, None) for of in (self._barred, self._refusals, self._cooling)]
+        return any(one is not None for one in known)
 
     @property
     def suspects_terminal(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.errors import MT5Error
@@ -183,10 +184,11 @@ class Replies:
         pipeline = self._redis.pipeline(transaction=False)
         for account in accounts:
             pipeline.hmget(self._keys.snapshot(account), *FIELDS)
-        found: list[list[Any]] = await pipeline.execute()
+        found: list[list[Any] | RedisError] = await pipeline.execute(raise_on_error=False)
         decoded = (
             decode_snapshot(account, dict(zip(FIELDS, fields, strict=True)))
             for account, fields in zip(accounts, found, strict=True)
+            if not isinstance(fields, RedisError)  # a key of another type is no snapshot
         )
         return {snapshot.account: snapshot for snapshot in decoded if snapshot is not None}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -20,22 +21,30 @@ from mt5relay_shared.errors import (
     error_for,
 )
 from mt5relay_shared.logs import get_logger
+from mt5relay_shared.messages import encode
 from mt5relay_shared.operations import SNAPSHOT_OPERATIONS, Operation
 from mt5relay_worker.backlog import Backlog, Waiting
 from mt5relay_worker.breaker import CircuitBreaker
-from mt5relay_worker.connection_manager import MT5ConnectionManager, is_one_servers
+from mt5relay_worker.connection_manager import (
+    DEADLY,
+    DeadlyReadError,
+    MT5ConnectionManager,
+    is_one_servers,
+    is_terminals,
+)
 from mt5relay_worker.costs import Costs
 from mt5relay_worker.credential_turns import Credential, CredentialRefusedError
 from mt5relay_worker.delivery import Delivery, Finished, error_of
 from mt5relay_worker.fallback import Fallback
 from mt5relay_worker.governor import LoginGovernor
-from mt5relay_worker.lockout import Lockout
+from mt5relay_worker.lockout import LOGIN, Cooling, Lockout
 from mt5relay_worker.replies import Begun, Replies
 from mt5relay_worker.schedule import Follow, Step, Visit, Wait, next_step
 from mt5relay_worker.server_clock import ServerClock
 from mt5relay_worker.server_pauses import ServerPauses
 from mt5relay_worker.shadow_fifo import ShadowFifo
 from mt5relay_worker.state import ConnectionStatus
+from mt5relay_worker.terminal.metatrader5 import LINK_ERRORS
 from mt5relay_worker.terminal.protocol import Read, Visited
 
 log = get_logger("visits")
@@ -43,7 +52,11 @@ log = get_logger("visits")
 NAMED_IN_LOGS = 10
 FAIR_LIMIT = 5.0  # seconds that a login has in any case
 FAIR_FACTOR = 3.0  # and so many times what it usually takes
-UNTRUSTED_THRESHOLD = 3  # so many accounts in a row with unusable data: it is not them
+UNTRUSTED = frozenset({"MT5_DATA_INVALID", "INTERNAL"})
+UNTRUSTED_THRESHOLD = 3  # this many different accounts in a row make the terminal suspect
+FAILED_THRESHOLD = 2  # accounts that failed in a row, where none is known to work
+WITNESSES = 8  # accounts that worked last, which may clear the terminal of a suspicion
+SNAPSHOT = "snapshot"  # the read of everything that answers how an account stands
 
 
 @dataclass(slots=True)
@@ -53,8 +66,32 @@ class VisitTally:
     visits: int = 0
     logins_delayed: int = 0  # how often the governor held up who waited
     last_success_at: float = float("-inf")
-    last_good: Credential | None = None
+    good: OrderedDict[AccountId, Credential] = field(
+        default_factory=OrderedDict[AccountId, Credential]
+    )
     untrusted_in_a_row: set[AccountId] = field(default_factory=set[AccountId])
+    failed_in_a_row: set[AccountId] = field(default_factory=set[AccountId])
+
+    def succeeded(self, credential: Credential, now: float) -> None:
+        self.visits += 1
+        self.last_success_at = now
+        self.good[credential.account] = credential
+        self.good.move_to_end(credential.account)
+        if len(self.good) > WITNESSES:
+            self.good.popitem(last=False)
+        self.untrusted_in_a_row.clear()
+        self.failed_in_a_row.clear()
+
+    @property
+    def last_good(self) -> Credential | None:
+        """The credential that worked last."""
+        return next(reversed(self.good.values()), None)
+
+    def witness_besides(self, account: AccountId) -> Credential | None:
+        """The account that worked last, of another server if there is one."""
+        others = [one for one in reversed(self.good.values()) if one.account != account]
+        elsewhere = (one for one in others if one.account.server != account.server)
+        return next(elsewhere, others[0] if others else None)
 
 
 class Visits:
@@ -160,6 +197,8 @@ class Visits:
         await self._replies.finish_visit([])
 
     async def _make(self, visit: Visit) -> None:
+        if await self._refuse_deadly_reads(visit):
+            return  # the rest is planned again
         began_ms = self._clock.now_ms()
         known = self._manager.credential
         if known is not None and known.account == visit.account:
@@ -215,8 +254,44 @@ class Visits:
         self._backlog.visit_begins(oldest)
         return await self._attempt(credential, _reads_of(visit), self._limit_of(visit))
 
+    async def _refuse_deadly_reads(self, visit: Visit) -> bool:
+        """Answer requests whose read ended the terminal process a while ago; False if none do."""
+        now, account = self._now(), visit.account
+        for one in visit.serves:
+            cooling = self._lockout.cooling(account, _read_of(one), now)
+            if cooling is not None:
+                same = [other for other in visit.serves if _read_of(other) == _read_of(one)]
+                operation = one.question.operation
+                await self._fail(same, _left_alone(cooling, f"{operation} of {account}", now))
+                return True
+        return False
+
+    async def _bury(self, visit: Visit, error: DeadlyReadError) -> None:
+        """Bury the requests that need a read which ends the process; the others are planned again.
+
+        The read is left alone for a while, under whatever id it is asked for.
+        """
+        self._shadow.stall(self._clock.now_ms())
+        read = _as_cooling(_keys_of(visit)[error.index])
+        self._lockout.cool_down(visit.account, read, error, self._now())
+        waiting = self._backlog.waiting_for(visit.account)
+        deadly = [one for one in waiting if _read_of(one) == read]
+        self._backlog.drop(deadly)
+        for one in deadly:
+            self._tried_before.discard(one.entry)
+            self._shadow.refuse(one.entry)
+            request = one.request
+            log.error(
+                "request.buried", request_id=request.id, account=str(one.account), why=str(error)
+            )
+            await self._replies.bury(one.entry, encode(request), error, request, DEADLY)
+        await self._replies.finish_visit([])
+
     async def _give_up(self, visit: Visit, error: MT5Error) -> None:
         """A visit failed: answer all who wait for the account, but those who may try once more."""
+        if isinstance(error, DeadlyReadError):
+            await self._bury(visit, error)
+            return
         self._shadow.stall(self._clock.now_ms())
         waiting = self._backlog.waiting_for(visit.account)
         failed = [one for one in waiting if not self._spare(one, error)]
@@ -242,6 +317,8 @@ class Visits:
         cooldown = self._lockout.remaining(account, credential.fingerprint, now)
         if cooldown > 0:
             return _locked_out(cooldown, account)
+        if cooling := self._lockout.cooling(account, LOGIN, now):
+            return _left_alone(cooling, f"logins to {account}", now)
         pause = self._server_pauses.remaining(account.server, now)
         return _takes_no_logins(pause, account) if pause > 0 else None
 
@@ -256,17 +333,20 @@ class Visits:
         except CredentialRefusedError as refusal:
             return self._barred(credential, refusal)
         except MT5Error as error:
-            self._breaker.record(self._outcome_of(credential, error), str(error), self._now())
+            outcome = await self._outcome_of(credential, error)
+            self._breaker.record(outcome, str(error), self._now())
+            if outcome is Outcome.NEUTRAL and is_terminals(error):
+                cooling = self._lockout.cool_down(credential.account, LOGIN, error, self._now())
+                log.warning(
+                    "account.cools_down", account=str(credential.account), seconds=cooling.seconds
+                )
             if is_one_servers(error):
                 server = credential.account.server
                 error.retry_after = self._server_pauses.refused(server, self._now())
             return error
         self._lockout.accepted(credential.account)
         self._breaker.record(Outcome.SUCCESS, f"{credential.account} answered", self._now())
-        self.tally.visits += 1
-        self.tally.last_success_at = self._now()
-        self.tally.last_good = credential
-        self.tally.untrusted_in_a_row.clear()
+        self.tally.succeeded(credential, self._now())
         if visited.switched:
             self._server_pauses.accepted(credential.account.server)
             self._costs.observe_switch(credential.account, visited.switch_ms)
@@ -277,7 +357,7 @@ class Visits:
         account, fingerprint = credential.account, credential.fingerprint
         cooldown = self._lockout.refused(account, fingerprint, self._now())
         log.warning("account.locked_out", account=str(account), seconds=cooldown)
-        if self._lockout.suspects_terminal and not await self._lets_in_the_last_good_one():
+        if self._lockout.suspects_terminal and not await self.lets_in_a_witness(account):
             self._lockout.acquit_accounts()
             fault = error_for(
                 "MT5_INIT_FAILED", "the terminal refuses every account", mt5_error=refusal.mt5_error
@@ -289,10 +369,11 @@ class Visits:
         return refusal
 
     def _barred(self, credential: Credential, refusal: CredentialRefusedError) -> MT5Error:
-        """What could trade is not logged in to again until another credential is enrolled. What was
-        put back costs no login, so it is looked at each time: a person may accept it."""
+        """Bar an account that could trade, or whose server has another name, until another
+        credential is enrolled. A credential that was put back costs no login, so it is looked at
+        each time: a person may accept it."""
         account = credential.account
-        if refusal.why == "trading_rights":
+        if refusal.why in ("trading_rights", "server_name"):
             self._lockout.bar(account, credential.fingerprint, refusal.message)
         if self._refused_credentials.get(account) != credential.fingerprint:  # else it was said
             self._refused_credentials[account] = credential.fingerprint
@@ -300,25 +381,49 @@ class Visits:
         self._breaker.record(Outcome.NEUTRAL, str(refusal), self._now())
         return refusal
 
-    async def _lets_in_the_last_good_one(self) -> bool:
-        if self.tally.last_good is None:
+    async def lets_in_a_witness(self, account: AccountId) -> bool:
+        """Whether the terminal still serves another account that worked before."""
+        witness = self.tally.witness_besides(account)
+        if witness is None:
             return False
         try:
-            await self._manager.login(self.tally.last_good)
+            await self._manager.login(witness)
         except MT5Error:
             return False
-        self._lockout.accepted(self.tally.last_good.account)
+        self._lockout.accepted(witness.account)
         return True
 
-    def _outcome_of(self, credential: Credential, error: MT5Error) -> Outcome:
-        """Unusable data counts against the terminal only when several accounts have it in a row."""
-        if error.code == "MT5_DATA_INVALID":
-            self.tally.untrusted_in_a_row.add(credential.account)
+    async def _outcome_of(self, credential: Credential, error: MT5Error) -> Outcome:
+        """Count a failure against the terminal only on evidence that no single account can give.
+
+        A terminal that can't be attached is down. Everything else may be one account's own trouble,
+        so another account that worked before is the witness; where there is none, several accounts
+        must have failed in a row, or one that had worked.
+        """
+        account = credential.account
+        if error.code in UNTRUSTED:
+            self.tally.untrusted_in_a_row.add(account)
             if len(self.tally.untrusted_in_a_row) < UNTRUSTED_THRESHOLD:
                 return Outcome.NEUTRAL
-        if is_one_servers(error):
+        elif error.outcome is not Outcome.FAILURE or is_one_servers(error):
             return Outcome.NEUTRAL
-        return error.outcome or Outcome.NEUTRAL
+        if error.code == "MT5_INIT_FAILED":
+            return Outcome.FAILURE
+        self.tally.failed_in_a_row.add(account)
+        if self.tally.witness_besides(account) is not None:
+            is_well = await self.lets_in_a_witness(account)
+        else:
+            is_well = not self._convicts_without_witness(account, error)
+        if is_well:
+            self.tally.untrusted_in_a_row.clear()
+            self.tally.failed_in_a_row.discard(account)
+        return Outcome.NEUTRAL if is_well else Outcome.FAILURE
+
+    def _convicts_without_witness(self, account: AccountId, error: MT5Error) -> bool:
+        is_link_gone = error.mt5_error is not None and error.mt5_error.code in LINK_ERRORS
+        is_one_of_many = len(self.tally.failed_in_a_row) >= FAILED_THRESHOLD
+        had_worked = account in self.tally.good
+        return is_link_gone or is_one_of_many or had_worked or error.code in UNTRUSTED
 
     def _now(self) -> float:
         return anyio.current_time()
@@ -399,6 +504,16 @@ def _locked_out(cooldown: float, account: AccountId) -> MT5Error:
     )
 
 
+def _left_alone(cooling: Cooling, what: str, now: float) -> MT5Error:
+    seconds = cooling.until - now
+    return error_for(
+        cooling.why.code,
+        f"{what}: left alone for {seconds:.0f} s more, because of: {cooling.why.message}",
+        retry_after=seconds,
+        mt5_error=cooling.why.mt5_error,
+    )
+
+
 def _takes_no_logins(pause: float, account: AccountId) -> MT5Error:
     return error_for(
         "BROKER_UNAVAILABLE",
@@ -410,6 +525,16 @@ def _takes_no_logins(pause: float, account: AccountId) -> MT5Error:
 def _key_of(one: Waiting) -> object:
     """What tells one read's result from the others' within a visit."""
     return one.question.operation if one.is_in_snapshot else one.question
+
+
+def _read_of(one: Waiting) -> Hashable:
+    """The read that answers a request, as it is told from the account's other reads."""
+    return SNAPSHOT if one.is_in_snapshot else one.question
+
+
+def _as_cooling(key: object) -> Hashable:
+    """One read of the snapshot stands for all of them: they are made together."""
+    return SNAPSHOT if isinstance(key, Operation) else key
 
 
 def _keys_of(visit: Visit) -> list[object]:

@@ -51,6 +51,8 @@ from mt5relay_worker.state import ConnectionStatus
 from mt5relay_worker.terminal.process import Terminal
 from mt5relay_worker.visits import Visits
 
+EXCUSE_LIMIT, EXCUSE_PAUSE = 30.0, 0.2  # seconds
+
 log = get_logger("worker")
 
 
@@ -165,11 +167,27 @@ class Worker:
         except* LeaseLostError as lost:
             reason = str(_first(lost))
             log.error("worker.lease_lost", reason=reason)
+            await self._excuse(lease)
             raise LeaseLostError(reason) from None
         finally:
             with anyio.CancelScope(shield=True):
                 await agents.manager.shutdown()
         await _release(lease)
+
+    async def _excuse(self, lease: Lease) -> None:
+        """Say that no request ended this worker, as soon as Redis takes it in.
+
+        A worker that is started again meanwhile would charge what was running; and while Redis is
+        in trouble it could do nothing either.
+        """
+        with anyio.move_on_after(EXCUSE_LIMIT, shield=True):
+            while not self._is_stopping():
+                try:
+                    await lease.excuse()
+                except RedisError:
+                    await anyio.sleep(EXCUSE_PAUSE)
+                else:
+                    return
 
     async def _serve(self, agents: _Agents) -> None:
         async with anyio.create_task_group() as serving:

@@ -25,14 +25,13 @@ from mt5relay_gateway.operating.enrolment import (
     split_pins,
 )
 from mt5relay_gateway.settings import GatewaySettings
-from mt5relay_shared.accounts import MAX_PASSWORD_UNITS, AccountId
+from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.envelopes import SealingKey
 from mt5relay_shared.errors import AccountUnknownError, MT5ValidationError
 from mt5relay_shared.keys import Keys
 from mt5relay_shared.secret import Secret
+from mt5relay_shared.secret_input import read_secret_line
 from mt5relay_shared.settings import load_settings
-
-LONGEST_LINE = 8 * MAX_PASSWORD_UNITS  # characters; more can only be the wrong file
 
 app = App(name="accounts", help="Enrol accounts, and say which terminal serves them.")
 for command in (pin, unpin, where):
@@ -152,7 +151,7 @@ def _ask_password(account: AccountId) -> Secret:
 
 
 def _read_line() -> Secret:
-    return Secret(sys.stdin.readline(LONGEST_LINE).rstrip("\r\n"))
+    return Secret(read_secret_line(sys.stdin.buffer))
 
 
 @app.command(name="list")

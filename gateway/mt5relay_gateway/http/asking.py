@@ -26,6 +26,7 @@ from mt5relay_shared.operations import (
     SymbolArguments,
 )
 
+EARLIEST_MS = 100_000_000_000  # in 1973, before any record; as seconds it is the year 5138
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE = re.compile(r"(0|[1-9][0-9]{0,17})\Z")
 
@@ -109,7 +110,7 @@ def moment_ms(name: str, text: str) -> int:
         MT5ValidationError: it has a time zone.
     """
     if _WHOLE.match(text):
-        return int(text)
+        return _plausible_ms(name, int(text))
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -120,6 +121,16 @@ def moment_ms(name: str, text: str) -> int:
     at_ms = broker_time_ms(name, moment)
     if not 0 <= at_ms <= MAX_BROKER_TIME_MS:
         raise MT5ValidationError(f"{name}: {text} is not between 1970 and 2038")
+    return at_ms
+
+
+def _plausible_ms(name: str, at_ms: int) -> int:
+    """Seconds, the unit of `time` in every record, would be read as a day in January 1970."""
+    if 0 < at_ms < EARLIEST_MS:
+        raise MT5ValidationError(
+            f"{name}: {at_ms} ms is before 1973; give milliseconds ({at_ms * 1000}, if these are"
+            " seconds), 0 for the beginning, or a time as 2026-01-31T00:00:00"
+        )
     return at_ms
 
 

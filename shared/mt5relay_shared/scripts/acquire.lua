@@ -3,6 +3,8 @@
 -- KEYS  1 lease   2 fence   3 running
 -- ARGV  1 worker id   2 nonce   3 expiry in ms   4 prefix of request markers
 --       5 how long a crash is remembered, ms
+--       6 'redis' where Redis itself was in trouble a moment ago, which may have cost the last
+--         holder its lease: then nothing is charged
 --
 -- Answers  {now, 'acquired', value, ids that were running, separated by spaces}
 --          {now, 'held', value, remaining ms}
@@ -20,7 +22,7 @@ end
 
 local value = mine .. redis.call('INCR', KEYS[2])
 redis.call('SET', KEYS[1], value, 'PX', ARGV[3])
-local running = redis.call('GET', KEYS[3]) or ''
+local running = ARGV[6] ~= 'redis' and redis.call('GET', KEYS[3]) or ''
 for id in string.gmatch(running, '%S+') do
   local marker = ARGV[4] .. id
   local counted = redis.pcall('HINCRBY', marker, 'crashes', 1)

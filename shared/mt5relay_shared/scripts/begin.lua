@@ -26,7 +26,10 @@ end
 
 local function is_waited_for(marker, entry)
   local known, waited_for = {}, false
-  local pairs_of = redis.call('HGETALL', marker)
+  local pairs_of = redis.pcall('HGETALL', marker)
+  if pairs_of.err then -- a key of another type says nothing about who waits
+    return true
+  end
   for at = 1, #pairs_of, 2 do
     local field = pairs_of[at]
     known[field] = pairs_of[at + 1]

@@ -18,13 +18,25 @@ if redis.call('XDEL', KEYS[2], ARGV[3]) == 1 and redis.call('HINCRBY', KEYS[6], 
 end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], '*', 'entry', ARGV[3], 'request', ARGV[4],
   'error', ARGV[5], 'deliveries', ARGV[6])
-if ARGV[8] ~= '' and redis.call('SET', KEYS[5], ARGV[9], 'NX', 'PX', ARGV[11]) then
+local function is_answered_now() -- as in complete: a key of another type holds no reply
+  if redis.call('SET', KEYS[5], ARGV[9], 'NX', 'PX', ARGV[11]) then
+    return true
+  end
+  if type(redis.pcall('GET', KEYS[5])) ~= 'table' then
+    return false
+  end
+  redis.call('SET', KEYS[5], ARGV[9], 'PX', ARGV[11])
+  return true
+end
+
+if ARGV[8] ~= '' and is_answered_now() then
   local targets = {}
   local reply_streams = string.sub(KEYS[1], 1, -#'lease' - 1) .. 'replies:' -- as in complete
   if ARGV[10] ~= '' then
     targets[ARGV[10]] = true
   end
-  for _, field in ipairs(redis.call('HKEYS', KEYS[4])) do
+  local fields = redis.pcall('HKEYS', KEYS[4])
+  for _, field in ipairs(fields.err and {} or fields) do
     if string.sub(field, 1, 3 + #reply_streams) == 'to:' .. reply_streams then
       targets[string.sub(field, 4)] = true
     end
@@ -32,7 +44,7 @@ if ARGV[8] ~= '' and redis.call('SET', KEYS[5], ARGV[9], 'NX', 'PX', ARGV[11]) t
   for stream in pairs(targets) do
     redis.pcall('XADD', stream, 'NOMKSTREAM', 'MAXLEN', '~', 10000, '*', ARGV[8], ARGV[9])
   end
-  local fingerprint = redis.call('HGET', KEYS[4], 'fingerprint')
+  local fingerprint = not fields.err and redis.call('HGET', KEYS[4], 'fingerprint')
   redis.call('DEL', KEYS[4])
   if fingerprint then -- as in complete: the id keeps meaning the same question
     redis.call('HSET', KEYS[4], 'fingerprint', fingerprint)

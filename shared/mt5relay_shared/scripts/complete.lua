@@ -22,6 +22,29 @@ local function settle(entry, reply_to)
   return redis.call('XACK', KEYS[2], ARGV[2], entry)
 end
 
+-- A reply key of another type holds no reply. Answers whether this reply is the first.
+local function store(reply_key, reply, expiry)
+  if redis.call('SET', reply_key, reply, 'NX', 'PX', expiry) then
+    return true
+  end
+  local stored = redis.pcall('GET', reply_key)
+  if type(stored) == 'table' then
+    redis.call('SET', reply_key, reply, 'PX', expiry)
+    return true
+  end
+  return false
+end
+
+-- Of a marker; one of another type is removed, for whoever wrote it.
+local function fields_of(marker)
+  local fields = redis.pcall('HKEYS', marker)
+  if fields.err then
+    redis.call('DEL', marker)
+    return {}
+  end
+  return fields
+end
+
 -- The fingerprint stays as long as the reply: the id keeps meaning the same question.
 local function keep_fingerprint(marker, fields, expiry)
   local others = {}
@@ -30,8 +53,8 @@ local function keep_fingerprint(marker, fields, expiry)
       others[#others + 1] = field
     end
   end
-  if #others > 0 then
-    redis.call('HDEL', marker, unpack(others))
+  for from = 1, #others, 512 do -- unpack is bounded by the Lua stack
+    redis.call('HDEL', marker, unpack(others, from, math.min(from + 511, #others)))
   end
   if #others < #fields then
     redis.call('PEXPIRE', marker, expiry)
@@ -81,10 +104,10 @@ for i = 0, (#KEYS - 5) / 2 - 1 do
   local marker, reply_key = KEYS[6 + 2 * i], KEYS[7 + 2 * i]
   local entry, id, reply, reply_to, expiry = unpack(ARGV, 11 + 5 * i, 15 + 5 * i)
   local was_pending = settle(entry, reply_to)
-  if redis.call('SET', reply_key, reply, 'NX', 'PX', expiry) then
+  if store(reply_key, reply, expiry) then
     first = first + 1
     local told = {}
-    local fields = redis.call('HKEYS', marker)
+    local fields = fields_of(marker)
     for _, field in ipairs(fields) do
       local stream = stream_in(field)
       if stream then
@@ -121,7 +144,11 @@ for _, stream in ipairs(order) do
 end
 
 if ARGV[5] ~= '' then
-  local kept = redis.call('HMGET', KEYS[4], 'fence', 'sequence')
+  local kept = redis.pcall('HMGET', KEYS[4], 'fence', 'sequence')
+  if kept.err then -- a key of another type is no snapshot; no time to live removes it
+    redis.call('PEXPIRE', KEYS[4], 0)
+    kept = {}
+  end
   local fence, sequence = tonumber(kept[1]) or -1, tonumber(kept[2]) or -1
   if tonumber(ARGV[3]) > fence or (tonumber(ARGV[3]) == fence and tonumber(ARGV[7]) > sequence) then
     redis.call('HSET', KEYS[4], 'data', ARGV[5], 'as_of', ARGV[6], 'fence', ARGV[3],

@@ -77,11 +77,14 @@ local function accept(marker, known, fingerprint, body, timeout_ms)
 end
 
 local function submit(marker, reply, fingerprint, body, timeout_ms, account)
-  local known = redis.call('HMGET', marker, 'entry', 'fingerprint', 'dropped')
-  if known[2] and known[2] ~= fingerprint then
+  -- A key of another type takes the id; it must not refuse the other requests of the call.
+  local known, stored = redis.pcall('HMGET', marker, 'entry', 'fingerprint', 'dropped'), nil
+  if not known.err then
+    stored = redis.pcall('GET', reply)
+  end
+  if known.err or type(stored) == 'table' or known[2] and known[2] ~= fingerprint then
     return {'conflict'}
   end
-  local stored = redis.call('GET', reply)
   if stored then
     return {'stored', stored}
   end

@@ -24,7 +24,11 @@ HISTORY = "from=2026-01-01T00:00:00&to=2026-01-31T00:00:00Z"
         ("/positions", "positions", {}),
         ("/orders", "orders", {}),
         (f"/deals?{HISTORY}", "deals", {"from_ms": 1767225600000, "to_ms": 1769817600000}),
-        ("/history-orders?from=5&to=7", "history_orders", {"from_ms": 5, "to_ms": 7}),
+        (
+            "/history-orders?from=0&to=1769817600000",
+            "history_orders",
+            {"from_ms": 0, "to_ms": 1769817600000},
+        ),
         ("/symbols/EURUSD", "symbol", {"symbol": "EURUSD"}),
         ("/symbols/EUR%2FUSD/tick", "tick", {"symbol": "EUR/USD"}),
         (
@@ -116,7 +120,9 @@ async def test_an_unknown_symbol_is_not_found(http: httpx.AsyncClient, worker: A
         (f"{PATH}/deals", 400, "from"),
         (f"{PATH}/deals?from=2026-13-01&to=5", 400, "from"),
         (f"{PATH}/deals?from=2026-01-01T00:00:00%2B03:00&to=5", 422, "time zone"),
-        (f"{PATH}/deals?from=7&to=5", 422, "after"),
+        (f"{PATH}/deals?from=1769817600000&to=1767225600000", 422, "after"),
+        (f"{PATH}/deals?from=1700000000&to=1900000000", 422, "from: 1700000000 ms is before 1973"),
+        (f"{PATH}/deals?from=0&to=1900000000", 422, "to: 1900000000 ms is before 1973"),
         (f"{PATH}/deals?from=7&to=5&from=8", 400, "twice"),
         (f"{PATH}?form=1", 400, "form"),
         (f"{PATH}?x=%ff", 400, "query"),

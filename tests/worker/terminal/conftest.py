@@ -100,6 +100,7 @@ class FakeBinding:
         self.after_login = AfterLogin()
         self.answers: dict[str, Any] = {}
         self.before: dict[str, Callable[[], None]] = {}
+        self._late: dict[str, tuple[float, Any, Any]] = {}
         self.on: AccountId | None = None
         self.previous: AccountId | None = None
         self._clock = clock
@@ -137,6 +138,10 @@ class FakeBinding:
     def fails(self, call: str, *failures: tuple[int, str] | type[Exception]) -> None:
         """What the next calls of a function leave in `last_error()`, or raise."""
         self._failures.setdefault(call, deque()).extend(failures)
+
+    def answers_late(self, call: str, seconds: float, before: Any, then: Any) -> None:
+        """Answer one thing for so many seconds from now, and another afterwards."""
+        self._late[call] = (self._clock() + seconds, before, then)
 
     def is_gone(self) -> None:
         """The terminal died: every call fails from now on."""
@@ -227,6 +232,9 @@ class FakeBinding:
             self._error = failure
             return nothing
         self._error = SUCCESS
+        if name in self._late:
+            until, before, then = self._late[name]
+            return before if self._clock() < until else then
         return self.answers[name] if name in self.answers else succeed()
 
     def _log_in(self, login: int, *, password: str, server: str, timeout: int) -> bool:

@@ -109,15 +109,15 @@ def test_counts_are_believed_after_this_servers_authorization_alone() -> None:
         Authorized("Other-Live"),
         Synchronized(2, 1),
     )
-    assert heard(here, counts) == LoginReport(is_authorized=True, synchronized=counts)
+    assert heard(here, counts) == LoginReport(True, here.server, synchronized=counts)
     assert heard(counts) == LoginReport()
-    assert heard(elsewhere, counts) == LoginReport()
-    assert heard(here, elsewhere, counts) == LoginReport()
+    assert heard(elsewhere, counts) == LoginReport(authorized_on="Other-Live")
+    assert heard(here, elsewhere, counts) == LoginReport(authorized_on="Other-Live")
 
 
 def test_an_authorization_starts_the_account_anew() -> None:
     here, counts = Authorized("Broker-Demo"), Synchronized(2, 1)
-    assert heard(here, counts, here) == LoginReport(is_authorized=True)
+    assert heard(here, counts, here) == LoginReport(True, here.server)
 
 
 def test_a_failure_at_another_server_is_not_this_logins() -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import msgspec
 
-from mt5relay_shared.accounts import MAX_PASSWORD_UNITS, AccountId, check_password
+from mt5relay_shared.accounts import AccountId, check_password
 from mt5relay_shared.errors import MT5ValidationError
+from mt5relay_shared.secret_input import read_secret_line
 from mt5relay_worker.probe.messages import Credential
 
-LONGEST_LINE = 8 * MAX_PASSWORD_UNITS  # characters; more can only be the wrong file
 _SHOWN_DIGITS = 4
 
 
@@ -114,7 +114,7 @@ def _ask(account: AccountId, *, asks: bool) -> str:
         password = (
             getpass.getpass(f"Password of {account}: ")
             if asks
-            else sys.stdin.readline(LONGEST_LINE).rstrip("\r\n")
+            else read_secret_line(sys.stdin.buffer)
         )
     except EOFError:
         password = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mt5relay_shared.records import AccountInfo
 
-_CENT = 0.005  # money is compared to half a cent
+HALF_A_CENT = 0.005
 
 
 def is_hydrated(info: AccountInfo) -> bool:
@@ -12,11 +12,21 @@ def is_hydrated(info: AccountInfo) -> bool:
 
     Told by balance and equity: an account may live on credit alone.
     """
-    if info.margin_free != 0 or (info.balance <= 0 and info.equity <= _CENT):
+    least = smallest_amount(info)
+    if info.margin_free != 0 or (info.balance <= 0 and info.equity <= least):
         return True
-    return abs(info.equity - info.margin) < _CENT and info.margin > 0
+    return abs(info.equity - info.margin) < least and info.margin > 0
 
 
 def implies_positions(info: AccountInfo) -> bool:
     """Whether the account's own figures say that there must be open positions."""
-    return info.margin > _CENT or abs(info.profit) > _CENT
+    least = smallest_amount(info)
+    return info.margin > least or abs(info.profit) > least
+
+
+def smallest_amount(info: AccountInfo) -> float:
+    """Half of the currency's smallest unit; any amount above it is an amount.
+
+    Never more than half a cent: where a currency has no digits, as the yen, margins may have some.
+    """
+    return min(HALF_A_CENT, 0.5 * 10.0 ** -min(max(info.currency_digits, 0), 15))

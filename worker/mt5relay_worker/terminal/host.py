@@ -25,7 +25,7 @@ from mt5relay_worker.key_file import read_private_keys
 from mt5relay_worker.key_ring import KeyRing
 from mt5relay_worker.simulator import BookError, SimulatedMetaTrader5, load_book
 from mt5relay_worker.terminal.exclusive import TerminalLock
-from mt5relay_worker.terminal.failure import IdentityError, TerminalError
+from mt5relay_worker.terminal.failure import IdentityError, ServerNameError, TerminalError
 from mt5relay_worker.terminal.journal import Journal, open_journal
 from mt5relay_worker.terminal.metatrader5 import Binding, MetaTrader5Adapter, load_metatrader5
 from mt5relay_worker.terminal.options import TerminalOptions
@@ -45,6 +45,7 @@ from mt5relay_worker.terminal.protocol import (
     Probe,
     Probed,
     Read,
+    Reading,
     ReadKeys,
     ReadResult,
     Reseal,
@@ -71,7 +72,8 @@ class TerminalHost:
 
     `find_journal` is given the terminal's data folder whenever the terminal was attached,
     `read_keys` is asked when the keys are to be read anew. `investor_only` answers nothing of an
-    account that could trade.
+    account that could trade. What is not ready yet (bars that load, a symbol's first price) is
+    asked for again for `not_ready_limit` seconds a visit.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class TerminalHost:
         ticks: TickWatch | None = None,
         read_keys: Callable[[], KeyRing] | None = None,
         investor_only: bool = False,
+        not_ready_limit: float = 5.0,
     ) -> None:
         self._terminal = terminal
         self._switch = switch
@@ -94,11 +97,17 @@ class TerminalHost:
         self._ticks = ticks or TickWatch(terminal)
         self._read_keys = read_keys
         self._investor_only = investor_only
+        self._not_ready_limit = not_ready_limit
 
-    def handle(self, command: Command) -> Answer:
-        """Do what is asked; whatever the terminal does wrong becomes a `Failed`."""
+    def handle(self, command: Command, tell: Callable[[Answer], None] = lambda _: None) -> Answer:
+        """Do what is asked; whatever the terminal does wrong becomes a `Failed`.
+
+        A visit that is traced tells each read before it is made.
+        """
         try:
-            return self._carry_out(command)
+            return self._carry_out(command, tell)
+        except ServerNameError as error:
+            return Failed(error.code, error.message, about_credential="server_name")
         except IdentityError as error:
             return Failed(error.code, error.message, error.mt5, identity_mismatch=True)
         except TerminalError as error:
@@ -109,13 +118,15 @@ class TerminalHost:
             return Failed("INVALID_STATE", error.message, about_credential="replayed")
         except MT5ValidationError as error:
             return Failed("INVALID_STATE", error.message)
+        except Exception as error:  # a command is a unit of work; without its text, see `_made`
+            return Failed("INTERNAL", f"{command!r}: {type(error).__name__} was raised")
 
-    def _carry_out(self, command: Command) -> Answer:
+    def _carry_out(self, command: Command, tell: Callable[[Answer], None]) -> Answer:
         match command:
             case Initialize():
                 return self._initialize(command)
             case Visit():
-                return self._visit(command)
+                return self._visit(command, tell if command.traced else lambda _: None)
             case Probe():
                 return self._probe()
             case Forget():
@@ -158,28 +169,35 @@ class TerminalHost:
             self._vault.ring = self._read_keys()
         return _hello(self._vault.ring)
 
-    def _visit(self, visit: Visit) -> Visited:
+    def _visit(self, visit: Visit, tell: Callable[[Answer], None]) -> Visited:
         account = AccountId(visit.login, visit.server)
         was_open = self._vault.opened_as(account)
         try:
             password = self._vault.password(account, visit.fingerprint, visit.envelope)
             if was_open is not None and was_open.password is password:
                 self._switch.renew(account, was_open.fingerprint, visit.fingerprint)
-            return self._log_in_and_read(account, password, visit)
+            return self._log_in_and_read(account, password, visit, tell)
         except (TerminalError, MT5ValidationError, _TradingRightsError):
             self._vault.forget([account])  # it is in no session: nobody would say so later
             raise
 
-    def _log_in_and_read(self, account: AccountId, password: Secret, visit: Visit) -> Visited:
+    def _log_in_and_read(
+        self,
+        account: AccountId,
+        password: Secret,
+        visit: Visit,
+        tell: Callable[[Answer], None],
+    ) -> Visited:
         began = self._switch.now()
         switched = not self._switch.is_on(account, visit.fingerprint)
         if switched:
             self._switch.switch(account, visit.fingerprint, password, visit.timeout_ms)
         switch_ms = (self._switch.now() - began) * 1000
         self._require_investor(account)
-        results = within_budget(self._make(account, visit.reads, is_seen=not switched))
+        results = within_budget(self._make(account, visit.reads, tell, is_seen=not switched))
         self._require_investor(account)
-        self._ticks.look(account, symbols_in(visit.reads))
+        if not visit.traced:  # else a read of its own might end the process in another's name
+            self._ticks.look(account, symbols_in(visit.reads))
         return Visited(
             visit.login,
             visit.server,
@@ -201,17 +219,24 @@ class TerminalHost:
             )
 
     def _make(
-        self, account: AccountId, reads: Iterable[Read], *, is_seen: bool
+        self,
+        account: AccountId,
+        reads: Iterable[Read],
+        tell: Callable[[Answer], None],
+        *,
+        is_seen: bool,
     ) -> Iterator[ReadResult]:
         """Read by read; between two of them one look at who is logged in is enough."""
-        for read in reads:
-            result = self._switch.read(account, read, is_seen=is_seen)
+        give_up_at = self._switch.now() + self._not_ready_limit  # for all reads of the visit
+        for index, read in enumerate(reads):
+            tell(Reading(index))
+            result = self._switch.read(account, read, is_seen=is_seen, give_up_at=give_up_at)
             is_seen = result.data is not None
             yield result
 
     def _probe(self) -> Probed:
         state = self._terminal.state()
-        identity = self._terminal.identity()
+        identity = self._identity_if_readable()
         if identity is not None and state.connected:
             self._ticks.look(identity)
         return Probed(
@@ -223,6 +248,15 @@ class TerminalHost:
             ping_ms=state.ping_ms,
             terminal_build=state.build,
         )
+
+    def _identity_if_readable(self) -> AccountId | None:
+        """One account whose record can't be read says nothing about the terminal."""
+        try:
+            return self._terminal.identity()
+        except TerminalError as error:
+            if error.code != "INTERNAL":
+                raise
+            return None
 
 
 class _TradingRightsError(Exception):
@@ -323,6 +357,7 @@ def make_host(options: TerminalOptions, binding: Binding) -> tuple[TerminalHost,
         find_journal=open_journal if options.journal == "auto" else no_journal,
         read_keys=lambda: read_private_keys(options),
         investor_only=options.investor_only,
+        not_ready_limit=options.sync_timeout,
     )
     warnings = [] if seen.trouble is None else [f"old credentials can't be told: {seen.trouble}"]
     return host, _hello(ring, warnings)
@@ -385,11 +420,16 @@ def serve(
     reader.start()
     _write(pipe_out, hello)
     while (command := commands.get()) is not None:
-        _write(pipe_out, host.handle(command))
+        _write(pipe_out, host.handle(command, lambda answer: _write(pipe_out, answer)))
 
 
 def _write(pipe: BinaryIO, answer: Answer) -> None:
-    pipe.write(frame(answer))
+    try:
+        encoded = frame(answer)
+    except Exception as error:
+        kind = f"{type(answer).__name__}: {type(error).__name__}"
+        encoded = frame(Failed("INTERNAL", f"the answer can't be encoded: {kind}"))
+    pipe.write(encoded)
     pipe.flush()
 
 

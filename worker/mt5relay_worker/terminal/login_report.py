@@ -33,6 +33,7 @@ class LoginReport:
     """Nothing is known of what is False or None."""
 
     is_authorized: bool = False
+    authorized_on: str | None = None  # the server that let the login in, by the terminal's name
     synchronized: Synchronized | None = None
     failure: Refused | Unreachable | None = None
 
@@ -42,9 +43,9 @@ def hear(report: LoginReport, server: str, said: Said) -> LoginReport:
     they name no server: two servers may have the same login."""
     match said:
         case Authorized() if said.server == server:
-            return LoginReport(is_authorized=True)
+            return LoginReport(is_authorized=True, authorized_on=said.server)
         case Authorized():
-            return LoginReport()
+            return LoginReport(authorized_on=said.server)
         case Synchronized() if report.is_authorized:
             return replace(report, synchronized=said)
         case Refused() | Unreachable() if said.server == server:

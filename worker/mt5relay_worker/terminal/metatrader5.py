@@ -9,7 +9,6 @@ adapter drives both.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ from mt5relay_shared.records import (
     TradePosition,
 )
 from mt5relay_shared.secret import Secret
-from mt5relay_worker.terminal.failure import NotReadyError, TerminalError
+from mt5relay_worker.terminal.failure import NotReadyError, TerminalError, repaired
 from mt5relay_worker.terminal.pipe_check import is_running
 
 SUCCESS = 1
@@ -48,6 +47,7 @@ AUTH_FAILED = -6
 INIT_FAILED = -10003
 LINK_ERRORS = frozenset({-10001, -10002, -10004})
 TIMEOUT = -10005
+_SAID_CLEARLY = frozenset({*LINK_ERRORS, TIMEOUT, NOT_FOUND, INVALID_PARAMS})
 _NOBODY = frozenset({SUCCESS, AUTH_FAILED})  # -6 without a login: no authorized account
 EARLIEST_DATE = 1  # seconds; of 0 the package sends whatever stands in its memory
 LATEST_DATE = 2**31 - 1  # seconds; a later one raises SystemError after the request has gone out
@@ -60,6 +60,7 @@ _SIGNS_OF_LIFE: Mapping[bool | None, str] = {
 }
 
 RecordT = TypeVar("RecordT", bound=Record)
+ResultT = TypeVar("ResultT")
 
 
 class Binding(Protocol):
@@ -154,12 +155,11 @@ class MetaTrader5Adapter:
             TerminalError: MT5_INIT_FAILED.
         """
         located = () if path is None else (path,)
-        try:
-            done = self._binding.initialize(*located, timeout=timeout_ms, **self._options)
-        except SystemError as error:  # the package's way to refuse a value out of range
-            raise TerminalError(
-                "MT5_INIT_FAILED", f"initialize refused its arguments: {error}"
-            ) from error
+        done = self._made(
+            "initialize",
+            lambda: self._binding.initialize(*located, timeout=timeout_ms, **self._options),
+            otherwise="MT5_INIT_FAILED",
+        )
         if not done:
             why = self._last_error()
             found = "" if path is None else _SIGNS_OF_LIFE[self._is_running(path)]
@@ -169,7 +169,7 @@ class MetaTrader5Adapter:
 
     def shutdown(self) -> None:
         """Detach. There is no logout: the terminal keeps running, logged in."""
-        self._binding.shutdown()
+        self._made("shutdown", self._binding.shutdown)
 
     def login(self, account: AccountId, password: Secret, timeout_ms: int) -> None:
         """Switch the terminal to an account. Success is not yet proof: look at `identity()`.
@@ -187,7 +187,7 @@ class MetaTrader5Adapter:
             )
         except SystemError:
             raise TerminalError("INTERNAL", "login refused its arguments") from None
-        except Exception as error:  # whatever it says may quote the password
+        except (Exception, SystemExit) as error:  # whatever it says may quote the password
             kind = type(error).__name__
             raise TerminalError("INTERNAL", f"login to {account} raised {kind}") from None
         if not done:
@@ -199,15 +199,13 @@ class MetaTrader5Adapter:
         Raises:
             TerminalError: the call failed; that is neither nobody nor somebody else.
         """
-        found = self._binding.account_info()
+        found = self._made("account_info", self._binding.account_info)
         if found is None:
             why = self._last_error()
             if why.code not in _NOBODY:
                 raise self._link_error("account_info", why)
             return None
-        if found.login == 0 or not found.server:
-            return None
-        return AccountId(int(found.login), str(found.server))
+        return self._made("account_info", lambda: _identity_of(found))
 
     def state(self) -> TerminalState:
         """What the terminal says of itself.
@@ -215,16 +213,26 @@ class MetaTrader5Adapter:
         Raises:
             TerminalError: it does not answer.
         """
-        found = self._binding.terminal_info()
+        found = self._terminal_info()
         if found is None:
             raise self._explain("terminal_info")
-        return TerminalState(
-            connected=bool(found.connected),
-            trade_allowed=bool(found.trade_allowed),
-            build=int(found.build),
-            path=str(found.path),
-            ping_ms=found.ping_last / 1000,
-            data_path=str(found.data_path),
+        return self._made(
+            "terminal_info",
+            lambda: TerminalState(
+                connected=bool(found.connected),
+                trade_allowed=bool(found.trade_allowed),
+                build=int(found.build),
+                path=str(found.path),
+                ping_ms=found.ping_last / 1000,
+                data_path=str(found.data_path),
+            ),
+            otherwise="MT5_CONNECTION_LOST",
+        )
+
+    def _terminal_info(self) -> Any:  # noqa: ANN401 - a named tuple of the package's
+        # No account is concerned here: what this call raises is the terminal's own failure.
+        return self._made(
+            "terminal_info", self._binding.terminal_info, otherwise="MT5_CONNECTION_LOST"
         )
 
     def package_version(self) -> str | None:
@@ -233,15 +241,22 @@ class MetaTrader5Adapter:
 
     def totals(self) -> Totals | None:
         """The counts, or None while the terminal does not say."""
-        positions, orders = self._binding.positions_total(), self._binding.orders_total()
-        if positions is None or orders is None:
-            return None
-        return Totals(int(positions), int(orders))
+        positions = self._count("positions_total", self._binding.positions_total)
+        orders = self._count("orders_total", self._binding.orders_total)
+        return None if positions is None or orders is None else Totals(positions, orders)
 
     def deals_total(self) -> int | None:
         """How many deals of all time the terminal has loaded, or None while it does not say."""
-        found = self._binding.history_deals_total(EARLIEST_DATE, MAX_BROKER_TIME_MS // 1000)
-        return None if found is None else int(found)
+        call = self._binding.history_deals_total
+        latest = MAX_BROKER_TIME_MS // 1000
+        return self._count("history_deals_total", lambda: call(EARLIEST_DATE, latest))
+
+    def _count(self, what: str, call: Callable[[], Any]) -> int | None:
+        def count() -> int | None:
+            found = call()
+            return None if found is None else int(found)
+
+        return self._made(what, count)
 
     def tick_time(self, symbol: str) -> float | None:
         """When the symbol last ticked, in seconds on the server's clock; None where it has not,
@@ -250,16 +265,13 @@ class MetaTrader5Adapter:
         Raises:
             TerminalError: the link to the terminal is gone, or no symbol can be called so.
         """
-        try:
-            found = self._binding.symbol_info_tick(symbol)
-        except SystemError as refusal:  # the package's way to refuse a value out of range
-            raise TerminalError("VALIDATION_FAILED", f"{symbol}: refused arguments") from refusal
+        found = self._made(symbol, lambda: self._binding.symbol_info_tick(symbol))
         if found is None:
             why = self._last_error()
             if why.code in LINK_ERRORS:
                 raise self._explained(symbol, why)
             return None
-        return found.time_msc / 1000 if found.time_msc > 0 else None
+        return self._made(symbol, lambda: found.time_msc / 1000 if found.time_msc > 0 else None)
 
     def held_symbols(self) -> list[str]:
         """The symbols of the open positions; ticks of these always come.
@@ -268,7 +280,7 @@ class MetaTrader5Adapter:
             TerminalError: as `read`.
         """
         held = self._ask("positions", self._binding.positions_get)
-        return sorted({str(position.symbol) for position in held})
+        return self._made("positions", lambda: sorted({str(one.symbol) for one in held}))
 
     def account_info(self) -> AccountInfo:
         return _record(AccountInfo, self._ask("account_info", self._binding.account_info))
@@ -322,27 +334,40 @@ class MetaTrader5Adapter:
 
     def _of_symbol(self, operation: Operation, symbol: str) -> Record:
         if operation is Operation.SYMBOL:
-            return _record(SymbolInfo, self._ask(symbol, lambda: self._binding.symbol_info(symbol)))
+            found = self._ask_of_symbol(symbol, lambda: self._binding.symbol_info(symbol))
+            return _record(SymbolInfo, found)
         self._watch(symbol)
-        return _record(Tick, self._ask(symbol, lambda: self._binding.symbol_info_tick(symbol)))
+        found = self._ask_of_symbol(symbol, lambda: self._binding.symbol_info_tick(symbol))
+        tick = _record(Tick, found)
+        if tick.time_msc == 0 and tick.bid == tick.ask == tick.last == 0:
+            # A symbol that was selected just now shows zeros until its first price arrives.
+            raise NotReadyError(f"{symbol}: no price has arrived yet")
+        return tick
 
     def _watch(self, symbol: str) -> None:
         """Prices come only for symbols in Market Watch; choosing one again costs nothing."""
-        if not self._binding.symbol_select(symbol, True):
-            failure = self._explain(symbol)
-            if failure.mt5 is not None and failure.mt5.code == SUCCESS:
-                return
-            raise failure
+        if self._made(symbol, lambda: self._binding.symbol_select(symbol, True)):
+            return
+        why = self._last_error()
+        if why.code == SUCCESS:
+            return
+        if why.code in _SAID_CLEARLY:
+            raise self._explained(symbol, why)
+        # The package answers a general failure (-1) for a symbol that does not exist; only
+        # `symbol_info` tells that from a symbol that could not be selected.
+        if self._made(symbol, lambda: self._binding.symbol_info(symbol)) is None:
+            raise TerminalError("NOT_FOUND", f"{symbol}: unknown to the terminal", why)
+        raise TerminalError("MT5_DATA_INVALID", f"{symbol}: the terminal did not select it", why)
 
     def _rates(self, asked: RatesArguments) -> list[Any]:
         # From a position, not from a date: the latter was seen hours behind.
         timeframe = timeframe_code(asked.timeframe)
         self._watch(asked.symbol)
-        bars = self._ask(
+        bars = self._ask_of_symbol(
             asked.symbol,
             lambda: self._binding.copy_rates_from_pos(asked.symbol, timeframe, 0, asked.count),
         )
-        rows = bars.tolist() if hasattr(bars, "tolist") else [tuple(bar) for bar in bars]
+        rows = self._made(asked.symbol, lambda: _rows(bars))
         names = Rate.__struct_fields__
         return [_convert(Rate, dict(zip(names, row, strict=False))) for row in rows]
 
@@ -350,10 +375,7 @@ class MetaTrader5Adapter:
         """Call twice at most: None together with "Success" means that it is not ready yet."""
         why = Mt5Code(SUCCESS, "")
         for _ in range(2):
-            try:
-                found = call()
-            except SystemError as refusal:  # the package's way to refuse a value out of range
-                raise TerminalError("VALIDATION_FAILED", f"{what}: refused arguments") from refusal
+            found = self._made(what, call)
             if found is not None:
                 return found
             why = self._last_error()
@@ -361,9 +383,44 @@ class MetaTrader5Adapter:
                 raise self._explained(what, why)
         raise NotReadyError(f"{what}: the terminal has no answer yet", why)
 
+    def _ask_of_symbol(self, symbol: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - likewise
+        """As `_ask`; a code that nothing explains is this symbol's error, not the connection's."""
+        try:
+            return self._ask(symbol, call)
+        except TerminalError as error:
+            known = error.mt5 is None or error.mt5.code in {*_SAID_CLEARLY, SUCCESS}
+            if known or error.code != "MT5_CONNECTION_LOST":
+                raise
+            text = f"{symbol}: the terminal refused it"
+            raise TerminalError("MT5_DATA_INVALID", text, error.mt5) from None
+
+    def _made(
+        self, what: str, call: Callable[[], ResultT], *, otherwise: str = "INTERNAL"
+    ) -> ResultT:
+        """Make one call on the binding, or read what it returned.
+
+        Raises:
+            TerminalError: VALIDATION_FAILED where the package refused a value out of range, which
+                it tells by SystemError; `otherwise` for whatever else it raised. The text of the
+                exception is left out: it may quote anything, a password included.
+        """
+        try:
+            return call()
+        except TerminalError:
+            raise
+        except SystemError as refusal:
+            code = "VALIDATION_FAILED" if otherwise == "INTERNAL" else otherwise
+            raise TerminalError(code, f"{what}: refused arguments") from refusal
+        except (Exception, SystemExit) as error:
+            kind = type(error).__name__
+            raise TerminalError(otherwise, f"{what}: the package raised {kind}") from None
+
     def _last_error(self) -> Mt5Code:
-        code, text = self._binding.last_error()
-        return Mt5Code(int(code), str(text))
+        def read() -> Mt5Code:
+            code, text = self._binding.last_error()
+            return Mt5Code(int(code), str(text))
+
+        return self._made("last_error", read)
 
     def _explain(self, what: str) -> TerminalError:
         return self._explained(what, self._last_error())
@@ -384,10 +441,10 @@ class MetaTrader5Adapter:
 
     def _link_error(self, what: str, error: Mt5Code) -> TerminalError:
         """Tell a lost terminal from a terminal that lost its broker."""
-        info = self._binding.terminal_info()
+        info = self._terminal_info()
         if info is None:
             return TerminalError("MT5_CONNECTION_LOST", f"{what}: no terminal answers", error)
-        if not info.connected:
+        if not getattr(info, "connected", True):
             return TerminalError("BROKER_UNAVAILABLE", f"{what}: no link to the broker", error)
         if error.code == TIMEOUT:
             return TerminalError("MT5_TIMEOUT", f"{what}: the terminal gave up waiting", error)
@@ -420,15 +477,38 @@ def _without(password: Secret, error: TerminalError) -> TerminalError:
     return TerminalError(error.code, error.message, Mt5Code(error.mt5.code, text))
 
 
+def _identity_of(found: Any) -> AccountId | None:  # noqa: ANN401
+    if found.login == 0 or not found.server:
+        return None
+    return AccountId(int(found.login), repaired(str(found.server)))
+
+
+def _rows(bars: Any) -> list[Any]:  # noqa: ANN401
+    return bars.tolist() if hasattr(bars, "tolist") else [tuple(bar) for bar in bars]
+
+
 def _record(kind: type[RecordT], row: Any) -> RecordT:  # noqa: ANN401
-    return _convert(kind, row._asdict())
+    try:
+        fields = row._asdict()
+    except Exception as error:
+        named = f"{kind.__name__}: reading it raised {type(error).__name__}"
+        raise TerminalError("MT5_DATA_INVALID", named) from None
+    return _convert(kind, fields)
 
 
 def _convert(kind: type[RecordT], fields: Mapping[str, Any]) -> RecordT:
-    """Check a record's types; impossible values are an error, never data."""
+    """Check a record's types and repair its texts; impossible values are an error, never data."""
+    texts: dict[str, str] = {}
     for name, value in fields.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise TerminalError("MT5_DATA_INVALID", f"{kind.__name__}.{name} is {value}")
-    with contextlib.suppress(msgspec.ValidationError):
-        return msgspec.convert(fields, kind)
-    raise TerminalError("MT5_DATA_INVALID", f"not a {kind.__name__} as package 5.0.6231 gives it")
+        if isinstance(value, int) and not -(2**63) <= value < 2**64:
+            raise TerminalError("MT5_DATA_INVALID", f"{kind.__name__}.{name} has over 64 bits")
+        if isinstance(value, str) and not value.isascii():
+            texts[name] = repaired(value)
+    try:
+        return msgspec.convert({**fields, **texts} if texts else fields, kind)
+    except msgspec.ValidationError as error:  # names the field and both types, no value
+        raise TerminalError(
+            "MT5_DATA_INVALID", f"not a {kind.__name__} as package 5.0.6231 gives it: {error}"
+        ) from None

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from mt5relay_shared.errors import MT5ConnectionError, MT5Error, MT5InitError, MT5TimeoutError
@@ -18,6 +18,8 @@ from mt5relay_worker.terminal.protocol import (
     Command,
     Failed,
     Hello,
+    Reading,
+    Visit,
     answer_decoder,
     frame,
     frame_length,
@@ -27,6 +29,16 @@ log = get_logger("terminal.process")
 
 _HOST = (sys.executable, "-m", "mt5relay_worker.terminal.host")
 _LEAVE_LIMIT = 3.0  # seconds a process has to end by itself once its pipe is closed
+
+
+class VisitEndedProcessError(MT5ConnectionError):
+    """The terminal process died, or had to be killed, during a visit.
+
+    `reading` is the index of the read that was under way, None where it is not known: during the
+    login, or of a visit that was not traced.
+    """
+
+    reading: int | None = None
 
 
 class Terminal(Protocol):
@@ -47,6 +59,7 @@ class Terminal(Protocol):
         """Send a command and wait at most `limit` seconds, after which the process is killed.
 
         Raises:
+            VisitEndedProcessError: the process is gone, and the command was a visit.
             MT5TimeoutError: killed; the state of the terminal is unknown now.
             MT5ConnectionError: the process is gone.
         """
@@ -108,14 +121,29 @@ class TerminalProcess:
         process = self._process
         if process is None or process.returncode is not None:
             raise MT5ConnectionError("the terminal process is not running")
-        return await self._answer(process, limit, frame(command))
+        reads: list[Reading] = []
+        try:
+            return await self._answer(process, limit, frame(command), reads.append)
+        except (MT5ConnectionError, MT5TimeoutError) as error:
+            if not isinstance(command, Visit):
+                raise
+            ended = VisitEndedProcessError(error.message, code=error.code)
+            ended.reading = reads[-1].index if reads else None
+            raise ended from None
 
-    async def _answer(self, process: Process, limit: float, question: bytes) -> Answer:
+    async def _answer(
+        self,
+        process: Process,
+        limit: float,
+        question: bytes,
+        on_reading: Callable[[Reading], None] = lambda _: None,
+    ) -> Answer:
         answered = False
         try:
             async with asyncio.timeout(limit):
                 await _write(process, question)
-                answer = await _read_frame(process)
+                while isinstance(answer := await _read_frame(process), Reading):
+                    on_reading(answer)
             answered = True
             return answer
         except TimeoutError:

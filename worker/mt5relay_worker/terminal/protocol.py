@@ -38,6 +38,8 @@ class Visit(msgspec.Struct, frozen=True, tag="visit"):
     """Be logged in to an account, verified, and make these reads.
 
     `envelope` is the sealed credential; it is opened only where `fingerprint` is not known yet.
+    A `traced` visit answers `Reading` before each read, so that it is known which one ended the
+    process.
     """
 
     login: int
@@ -46,6 +48,7 @@ class Visit(msgspec.Struct, frozen=True, tag="visit"):
     envelope: bytes
     timeout_ms: int
     reads: list[Read] = []
+    traced: bool = False
 
     def __repr__(self) -> str:
         return f"<Visit {self.login}@{self.server} {[read.operation for read in self.reads]}>"
@@ -130,6 +133,12 @@ class ReadResult(msgspec.Struct, frozen=True):
     mt5: Mt5Code | None = None
 
 
+class Reading(msgspec.Struct, frozen=True, tag="reading"):
+    """The read of this index is made next; the visit's answer follows."""
+
+    index: int
+
+
 class Visited(msgspec.Struct, frozen=True, tag="visited"):
     """The visit went through; each read has its own result, in the order of the reads.
 
@@ -175,10 +184,10 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     message: str
     mt5: Mt5Code | None = None
     identity_mismatch: bool = False
-    about_credential: Literal["replayed", "trading_rights"] | None = None
+    about_credential: Literal["replayed", "trading_rights", "server_name"] | None = None
 
 
-Answer = Hello | Initialized | Visited | Probed | Resealed | Done | Failed
+Answer = Hello | Initialized | Reading | Visited | Probed | Resealed | Done | Failed
 
 _encoder = msgspec.msgpack.Encoder()
 command_decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)

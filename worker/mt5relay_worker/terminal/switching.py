@@ -3,9 +3,10 @@
 After `login` returned True the terminal passes through four stages (each observed in production):
 A, the old account or none is still shown; B, the right account with its margin not computed; C, its
 positions or orders not loaded; D, history and symbols incomplete. A and B can be seen, and are
-waited for. C is told by the terminal's journal, where that can be read; else it is guessed
-(`synchronization`), and what can't be believed is logged in to once more. D is waited for when
-history is first asked for (`history`).
+waited for; figures that contradict each other and hold still are answered as assumed. C is told by
+the terminal's journal, where that can be read; else it is guessed (`synchronization`), and what
+can't be believed is logged in to once more. D is waited for when history is first asked for
+(`history`).
 """
 
 from __future__ import annotations
@@ -18,10 +19,16 @@ from typing import Any, Literal
 import msgspec
 
 from mt5relay_shared.accounts import AccountId
-from mt5relay_shared.operations import Operation, parse_arguments, parse_operation
+from mt5relay_shared.errors import MT5ValidationError
+from mt5relay_shared.operations import Arguments, Operation, parse_arguments, parse_operation
 from mt5relay_shared.records import AccountInfo, Record
 from mt5relay_shared.secret import Secret
-from mt5relay_worker.terminal.failure import IdentityError, NotReadyError, TerminalError
+from mt5relay_worker.terminal.failure import (
+    IdentityError,
+    NotReadyError,
+    ServerNameError,
+    TerminalError,
+)
 from mt5relay_worker.terminal.figures import implies_positions, is_hydrated
 from mt5relay_worker.terminal.history import HistoryWait
 from mt5relay_worker.terminal.journal import Journal
@@ -32,6 +39,7 @@ from mt5relay_worker.terminal.metatrader5 import MetaTrader5Adapter
 from mt5relay_worker.terminal.protocol import Read, ReadResult
 from mt5relay_worker.terminal.synchronization import Verdict
 
+LOGINS = 2  # until the terminal must show the account
 HISTORY_OPERATIONS = frozenset({Operation.DEALS, Operation.HISTORY_ORDERS})
 
 
@@ -66,6 +74,7 @@ class VerifiedSwitch:
         self._current: tuple[AccountId, str] | None = None
         self._has_history = False  # of the current account, as far as can be told
         self._synchronized: Literal["confirmed", "assumed"] = "assumed"
+        self._is_margin_assumed = False  # the account's figures contradict each other for good
         self._journal: Journal | None = None
 
     @property
@@ -86,6 +95,7 @@ class VerifiedSwitch:
         self._current = None
         self._has_history = False
         self._synchronized = "assumed"
+        self._is_margin_assumed = False
 
     def is_on(self, account: AccountId, fingerprint: str) -> bool:
         """Whether the terminal is, by its own word of just now, where this credential put it."""
@@ -102,8 +112,9 @@ class VerifiedSwitch:
         """Log in and wait until it is true and its data is there.
 
         Raises:
-            IdentityError: the terminal stayed with somebody else, or went to them.
-            NotReadyError: margin or lists did not become consistent in time.
+            IdentityError: the terminal stayed with another account, or went to one.
+            ServerNameError: the account is right, and its server has another name.
+            NotReadyError: the lists did not become consistent in time.
             TerminalError: the login failed.
         """
         self.forget()
@@ -112,25 +123,71 @@ class VerifiedSwitch:
             listener = self._enter(account, password, timeout_ms)
             verdict = self._lists.wait(account, listener, before=verdict)
             if verdict in ("confirmed", "assumed"):
-                self._synchronized = verdict
+                self._synchronized = "assumed" if self._is_margin_assumed else verdict
                 self._current = (account, fingerprint)
                 return
         raise NotReadyError(f"{account}: positions and orders did not settle in time")
 
     def _enter(self, account: AccountId, password: Secret, timeout_ms: int) -> LoginListener:
         """Log in until the terminal shows the account, and its margin."""
-        for _ in range(2):
+        before, attempts = self.shown(), 0
+        while True:
+            attempts += 1
             listener = LoginListener(self._journal, account)
             self._log_in(account, password, timeout_ms, listener)
             if self._looks.until(
                 self._limits.identity, lambda: self._terminal.identity() == account
             ):
-                break
-        else:
-            raise IdentityError(f"login to {account} succeeded, yet the terminal shows another")
-        if not self._looks.until(self._limits.hydration, self._has_margin):
+                self._is_margin_assumed = not self._wait_for_margin(account)
+                return listener
+            if attempts == LOGINS:
+                raise self._another_is_shown(account, before, listener)
+
+    def shown(self) -> AccountId | None:
+        """The account that the terminal shows; None where it does not say."""
+        try:
+            return self._terminal.identity()
+        except TerminalError:
+            return None
+
+    def _another_is_shown(
+        self, account: AccountId, before: AccountId | None, listener: LoginListener
+    ) -> TerminalError:
+        """Tell an account under another server name from a terminal that shows another account.
+
+        Two brokers may have the same login. So the login alone proves nothing where the terminal
+        showed this very account before: then only the journal does.
+        """
+        shown = self.shown()
+        if shown is None or shown.login != account.login:
+            return IdentityError(f"login to {account} succeeded, yet the terminal shows another")
+        if shown == before and listener.listen().authorized_on != shown.server:
+            return IdentityError(
+                f"login to {account} succeeded, yet the terminal shows {shown}, as before it; if"
+                " that is the same account, enrol it by the server name that the terminal shows"
+            )
+        return ServerNameError(
+            f"{account}: the login succeeded, and the terminal calls this server"
+            f" {shown.server!r}; enrol the account as {shown} and remove {account}"
+        )
+
+    def _wait_for_margin(self, account: AccountId) -> bool:
+        """Wait until the figures agree with each other; False where they hold still and do not.
+
+        Raises:
+            NotReadyError: they were still changing at the limit.
+        """
+        figures: list[AccountInfo] = []
+
+        def has_margin() -> bool:
+            figures.append(self._terminal.account_info())
+            return is_hydrated(figures[-1])
+
+        if self._looks.until(self._limits.hydration, has_margin):
+            return True
+        if not figures or figures[-1] != figures[len(figures) // 2]:
             raise NotReadyError(f"{account}: the margin was not computed in time")
-        return listener
+        return False
 
     def _log_in(
         self, account: AccountId, password: Secret, timeout_ms: int, listener: LoginListener
@@ -150,16 +207,21 @@ class VerifiedSwitch:
         self._looks.until(limit, lambda: listener.listen().failure is not None)
         return why_refused(listener.listen())
 
-    def _has_margin(self) -> bool:
-        return is_hydrated(self._terminal.account_info())
-
-    def read(self, account: AccountId, read: Read, *, is_seen: bool = False) -> ReadResult:
+    def read(
+        self,
+        account: AccountId,
+        read: Read,
+        *,
+        is_seen: bool = False,
+        give_up_at: float | None = None,
+    ) -> ReadResult:
         """Make one read between two looks at who is logged in; a result with data was looked at.
 
-        `is_seen` says that such a look was the last thing done.
+        What is not ready yet is asked for again until `give_up_at`, or until now where that is
+        None. `is_seen` says that a look at who is logged in was the last thing done.
 
         Raises:
-            IdentityError: somebody else was, before or after; the data is gone.
+            IdentityError: another account was, before or after; the data is gone.
         """
         began = self._looks.now()
         if not is_seen:
@@ -168,8 +230,10 @@ class VerifiedSwitch:
             operation = parse_operation(read.operation)
             if operation in HISTORY_OPERATIONS:
                 self._wait_for_history(account)
-            found = self._terminal.read(operation, parse_arguments(operation, read.arguments))
-            self._require_plausible(account, operation, found)
+            arguments = parse_arguments(operation, read.arguments)
+            limit = 0.0 if give_up_at is None else give_up_at - began
+            found = self._looks.got(limit, lambda: self._plausible(account, operation, arguments))
+            data = msgspec.json.encode(found)
         except NotReadyError as error:
             return self._failed("not_ready", error, began)
         except IdentityError:
@@ -177,14 +241,26 @@ class VerifiedSwitch:
             raise
         except TerminalError as error:
             return self._failed("error", error, began)
+        except MT5ValidationError:
+            raise
+        except Exception as error:  # a read is a unit of work: the others of the visit go on
+            unforeseen = f"{read.operation}: reading it raised {type(error).__name__}"
+            return self._failed("error", TerminalError("INTERNAL", unforeseen), began)
         self._require(account)
         if isinstance(found, list):
             self._lists.note(account, operation, len(found))
         return ReadResult(
             kind="empty" if found == [] else "value",
             took_ms=self._since(began),
-            data=msgspec.json.encode(found),
+            data=data,
         )
+
+    def _plausible(
+        self, account: AccountId, operation: Operation, arguments: Arguments
+    ) -> Record | list[Any]:
+        found = self._terminal.read(operation, arguments)
+        self._require_plausible(account, operation, found)
+        return found
 
     def _wait_for_history(self, account: AccountId) -> None:
         """Once it was there it is not waited for again."""
@@ -204,7 +280,7 @@ class VerifiedSwitch:
         if isinstance(found, AccountInfo):
             if (found.login, found.server) != (account.login, account.server):
                 raise IdentityError(f"asked for {account}, read another account")
-            if not is_hydrated(found):
+            if not is_hydrated(found) and not self._is_margin_assumed:
                 raise NotReadyError(f"{account}: the margin is not computed")
         is_empty = operation is Operation.POSITIONS and found == []
         if is_empty and implies_positions(self._terminal.account_info()):

@@ -99,10 +99,15 @@ async def _look(relay: Relay, terminal: str) -> TerminalOverview:
 
 async def _freshness(redis: CommandBatch, keys: Keys, accounts: Sequence[str]) -> list[Freshness]:
     reads = await asyncio.gather(
-        *(redis.call("HGET", keys.snapshot(account), "as_of") for account in accounts)
+        *(redis.call("HGET", keys.snapshot(account), "as_of") for account in accounts),
+        return_exceptions=True,
     )
+    for trouble in reads:
+        # One key of another type is no snapshot; anything else is trouble with Redis itself.
+        if isinstance(trouble, BaseException) and "WRONGTYPE" not in str(trouble):
+            raise trouble
     return [
-        Freshness(account, int(as_of) if as_of is not None and as_of.isdigit() else None)
+        Freshness(account, int(as_of) if isinstance(as_of, bytes) and as_of.isdigit() else None)
         for account, as_of in zip(accounts, reads, strict=True)
     ]
 
