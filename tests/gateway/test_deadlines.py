@@ -10,7 +10,6 @@ import pytest
 from tests.patient_loop import let_time_pass, patient_backend
 
 from mt5relay_gateway import AccountClient, DeadlineExceededError
-from mt5relay_gateway.exchange import GRACE
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import EchoWorker
@@ -42,7 +41,7 @@ async def test_an_unanswered_request_ends_at_its_deadline(
     asking = asyncio.create_task(client.positions(ACCOUNT, timeout=2.5))
     await arrived()
     assert not asking.done()
-    let_time_pass(2.5 + GRACE)
+    let_time_pass(2.5)
     with pytest.raises(DeadlineExceededError, match=r"no answer within 2\.5 s"):
         await asking
 
@@ -54,7 +53,7 @@ async def test_a_stored_reply_is_found_at_the_deadline_although_nobody_told(
     asking = asyncio.create_task(client.positions(ACCOUNT, timeout=2.5))
     await arrived()
     await worker.store_reply(worker.ok(worker.requests[0]))
-    let_time_pass(2.5 + GRACE)
+    let_time_pass(2.5)
     assert (await asking).data[0].ticket == 25115284
 
 
@@ -65,6 +64,6 @@ async def test_an_expired_wait_gets_an_old_snapshot_where_the_caller_allows(
     worker.stay_silent()
     asking = asyncio.create_task(client.positions(ACCOUNT, stale_if_error=3600, timeout=2.5))
     await arrived()
-    let_time_pass(2.5 + GRACE)
+    let_time_pass(2.5)
     answer = await asking
     assert (answer.stale, answer.reason) == (True, "DEADLINE_EXCEEDED")
