@@ -35,8 +35,8 @@ pytestmark = pytest.mark.integration
 LOGIN = 700_001
 ACCOUNT = f"{LOGIN}@Alpha-Demo"
 REQUEST_ID = "the-one-request"
-LIMIT = HANG_LIMIT  # for one case; the slowest wait for leases of 1 s to expire
-AT_ONCE = 16  # cases that run side by side
+LIMIT = HANG_LIMIT  # for one case; the slowest wait for leases of 3 s to expire
+AT_ONCE = 32  # cases that run side by side
 DECLARED_WITHOUT_EXPIRY = {
     "requests", "accounts", "sealing-key", "fence", "events", "dead", "commands",
 }  # fmt: skip
@@ -59,7 +59,7 @@ def settings(url: str, keys: Keys) -> WorkerSettings:
             "redis_url": as_user(url, WORKER),
             "terminal_id": keys.terminal,
             "terminal": "simulated",
-            "lease_ttl": 1.0,
+            "lease_ttl": 3.0,
             "heartbeat_interval": 0.3,
             "shutdown_grace": 2.0,
         }

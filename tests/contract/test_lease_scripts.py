@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 async def test_a_free_lease_is_taken_for_a_while(idle: Relay) -> None:
     assert await idle.acquire("w1", "n1", ttl_ms=30_000) == [b"acquired", b"w1:n1:1", b""]
     assert await idle.redis.get(idle.keys.lease) == b"w1:n1:1"
-    assert 25_000 < await idle.redis.pttl(idle.keys.lease) <= 30_000
+    assert 15_000 < await idle.redis.pttl(idle.keys.lease) <= 30_000
 
 
 async def test_a_held_lease_is_not_taken_and_its_holder_is_named(relay: Relay) -> None:
@@ -87,7 +87,7 @@ async def test_a_clean_end_of_a_visit_charges_nobody(relay: Relay) -> None:
     assert await relay.acquire("w2", "n2") == [b"acquired", b"w2:n2:2", b""]
 
 
-@pytest.mark.parametrize(("timeout_ms", "at_least"), [(10_000, 55_000), (600_000, 595_000)])
+@pytest.mark.parametrize(("timeout_ms", "at_least"), [(10_000, 40_000), (600_000, 580_000)])
 async def test_a_crash_is_remembered_but_not_for_ever(
     relay: Relay, timeout_ms: int, at_least: int
 ) -> None:
@@ -102,12 +102,12 @@ async def test_a_crash_of_a_request_without_a_marker_is_remembered_too(relay: Re
     await relay.lose_lease()
     marker = relay.keys.request("plain-xadd")
     assert await relay.redis.hget(marker, "crashes") == b"1"
-    assert 55_000 < await relay.redis.pttl(marker) <= 60_000
+    assert 40_000 < await relay.redis.pttl(marker) <= 60_000
 
 
 async def test_a_heartbeat_prolongs_the_lease(relay: Relay) -> None:
     assert await relay.renew() == b"ok"
-    assert 115_000 < await relay.redis.pttl(relay.keys.lease) <= 120_000
+    assert 100_000 < await relay.redis.pttl(relay.keys.lease) <= 120_000
 
 
 async def test_a_heartbeat_publishes_health_that_goes_when_the_worker_does(relay: Relay) -> None:
@@ -115,7 +115,7 @@ async def test_a_heartbeat_publishes_health_that_goes_when_the_worker_does(relay
     await relay.renew(health={"status": "degraded", "detail": "idle"})
     health = await relay.redis.hgetall(relay.keys.health)
     assert health == {b"status": b"degraded", b"detail": b"idle"}
-    assert 55_000 < await relay.redis.pttl(relay.keys.health) <= 60_000
+    assert 40_000 < await relay.redis.pttl(relay.keys.health) <= 60_000
 
 
 async def test_a_heartbeat_appends_events_in_their_order(relay: Relay) -> None:

@@ -31,14 +31,15 @@ async def test_an_accepted_request_is_marked_with_its_deadline_in_server_time(
 
 
 async def test_a_marker_outlives_the_deadline_and_then_goes(relay: Relay) -> None:
-    await relay.submit(timeout_ms=10_000, marker_outlives_ms=5_000)
-    assert 14_000 < await relay.redis.pttl(relay.keys.request("r1")) <= 15_000
+    await relay.submit(timeout_ms=10_000, marker_outlives_ms=50_000)
+    assert 40_000 < await relay.redis.pttl(relay.keys.request("r1")) <= 60_000
 
 
 async def test_every_answer_tells_the_servers_time(relay: Relay) -> None:
     seconds, _ = await relay.redis.time()
     await relay.submit()
-    assert 0 <= relay.server_time_ms - seconds * 1000 < 5_000
+    later, _ = await relay.redis.time()
+    assert seconds * 1000 <= relay.server_time_ms < (later + 1) * 1000
 
 
 async def test_a_resent_submit_makes_one_entry(relay: Relay) -> None:
@@ -87,11 +88,11 @@ async def test_without_a_worker_a_request_is_refused(idle: Relay) -> None:
 
 async def test_while_the_breaker_is_open_the_refusal_says_when_to_come_back(relay: Relay) -> None:
     seconds, _ = await relay.redis.time()
-    retry_at_ms = (seconds + 30) * 1000
+    retry_at_ms = (seconds + 60) * 1000
     await relay.renew(health={"breaker": "OPEN", "breaker_retry_at_ms": str(retry_at_ms)})
     word, code, wait_ms = await relay.submit()
     assert (word, code) == (b"refused", b"CIRCUIT_OPEN")
-    assert 25_000 < wait_ms <= 30_000
+    assert 40_000 < wait_ms <= 60_000
 
 
 @pytest.mark.parametrize("retry_at", ["", "1000"])

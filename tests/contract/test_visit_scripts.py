@@ -23,7 +23,7 @@ async def test_what_goes_onto_the_terminal_is_noted_for_a_while(relay: Relay) ->
     await relay.begin(ids="r1 r2")
     await relay.begin(ids="r3")
     assert await relay.redis.get(relay.keys.running) == b"r3"
-    assert 55_000 < await relay.redis.pttl(relay.keys.running) <= 60_000
+    assert 40_000 < await relay.redis.pttl(relay.keys.running) <= 60_000
 
 
 async def test_who_lost_the_lease_gets_no_credential_and_begins_nothing(relay: Relay) -> None:
@@ -62,7 +62,7 @@ async def test_a_buried_request_is_answered_and_everybody_who_waits_is_told(rela
     told = [{b"r1": b'{"status":"error"}'}]
     assert await relay.heard("gw1") == await relay.heard("gw2") == told
     assert await relay.submit() == [b"stored", b'{"status":"error"}']
-    assert 55_000 < await relay.redis.pttl(relay.keys.reply("r1")) <= 60_000
+    assert 40_000 < await relay.redis.pttl(relay.keys.reply("r1")) <= 60_000
 
 
 async def test_where_no_id_could_be_read_nobody_is_answered(relay: Relay) -> None:

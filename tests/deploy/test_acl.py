@@ -323,7 +323,7 @@ async def test_a_question_is_asked_and_answered_under_these_users(
         assert await client.snapshot(account) is not None
         assert await client.health() is not None
         asked = await client.submit("orders", account)
-        assert await client.fetch_reply(asked, wait=20) is not None
+        assert await client.fetch_reply(asked, wait=HANG_LIMIT) is not None
         with pytest.raises(TimeoutError):  # the request is withdrawn
             async with asyncio.timeout(0.001):
                 await client.account_info(system.accounts[1])
@@ -381,7 +381,7 @@ async def test_the_http_gateway_works_as_the_user_gateway(
             hook = {"webhook": {"url": "http://127.0.0.1:9/answers"}}
             asked = await http.post("/v1/requests", json={**question, **hook})
             assert asked.status_code == 202, asked.text
-            collected = await http.get(asked.headers["location"], headers={"prefer": "wait=20"})
+            collected = await http.get(asked.headers["location"], headers={"prefer": "wait=60"})
             assert collected.status_code == 200, collected.text
             for path in ("/health", "/health/ready", "/metrics", "/page/overview"):
                 seen = await http.get(path)

@@ -112,7 +112,7 @@ def test_who_gets_no_reply_gives_up_at_the_deadline_and_withdraws(
 ) -> None:
     settings = relay.settings() | {"MT5_TERMINAL_ID": unanswered.terminal}
     request_id = new_id()
-    error = example.run(settings, "ask", ACCOUNT, "positions", "{}", "700", request_id).error()
+    error = example.run(settings, "ask", ACCOUNT, "positions", "{}", "2500", request_id).error()
     assert (error["code"], error["retryable"]) == ("DEADLINE_EXCEEDED", True)
     assert redis.xlen(unanswered.requests) == 1
     assert not [one for one in redis.hkeys(unanswered.request(request_id)) if one[:3] == "to:"]
@@ -125,7 +125,7 @@ def test_a_cut_connection_costs_neither_the_answer_nor_a_second_request(
 ) -> None:
     settings = relay.settings() | {"MT5_TERMINAL_ID": unanswered.terminal}
     request_id = new_id()
-    asking = example.start(settings, "ask", ACCOUNT, "positions", "{}", "20000", request_id)
+    asking = example.start(settings, "ask", ACCOUNT, "positions", "{}", "60000", request_id)
     limit = time.monotonic() + HANG_LIMIT
     while redis.xlen(unanswered.requests) == 0 and time.monotonic() < limit:
         time.sleep(0.02)

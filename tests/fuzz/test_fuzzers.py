@@ -48,7 +48,7 @@ def test_what_was_found_once_is_not_found_again(name: str, found: list[Any]) -> 
 @pytest.mark.parametrize("absurd", ABSURD, ids=lambda one: one.name)
 def test_what_is_absurdly_large_is_refused_soon_and_in_little_memory(absurd: Absurd) -> None:
     seconds, memory = absurd.measure(BY_NAME[absurd.target])
-    assert seconds < 10, "the machine may be busy, but not that busy"
+    assert seconds < 10
     assert memory < 3 * absurd.size + 8_000_000
 
 

@@ -142,6 +142,13 @@ class EchoWorker:
             arguments += [entry, request.id, encode(reply), stream, 60_000]
         await COMPLETE.run(self._own, keys, arguments)
 
+    async def push_reply(self, request: Request) -> None:
+        """Answer a request that was left unanswered, and tell its gateway."""
+        reply = ok_reply(request)
+        await self.store_reply(reply)
+        assert request.reply_to is not None
+        await self.redis.xadd(self.keys.replies(request.reply_to), {reply.id: encode(reply)})
+
     async def store_reply(self, reply: OkReply | ErrorReply) -> None:
         """Write the durable reply alone, as if the push had been lost."""
         await self.redis.set(self.keys.reply(reply.id), encode(reply), px=60_000)
@@ -196,7 +203,7 @@ async def worker(server: AclServer, keys: Keys) -> AsyncIterator[EchoWorker]:
 
 @pytest.fixture
 async def client(server: AclServer, keys: Keys) -> AsyncIterator[AccountClient]:
-    async with AccountClient(server.url, terminal=keys.terminal) as opened:
+    async with AccountClient(server.url, terminal=keys.terminal, timeout=HANG_LIMIT) as opened:
         yield opened
 
 

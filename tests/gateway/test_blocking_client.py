@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pytest
+from tests.limits import HANG_LIMIT
 
 from mt5relay_gateway import (
     BlockingAccountClient,
@@ -28,7 +29,9 @@ async def in_client(
     """Use a blocking client in a thread, while the worker runs in this loop."""
 
     def run() -> T:
-        with BlockingAccountClient(server.url, terminal=keys.terminal) as client:
+        with BlockingAccountClient(
+            server.url, terminal=keys.terminal, timeout=HANG_LIMIT
+        ) as client:
             return use(client)
 
     return await asyncio.to_thread(run)
@@ -48,7 +51,7 @@ async def test_each_operation_answers_without_an_event_loop(
         assert client.symbol(ACCOUNT, "X").data.name == "X"
         assert client.tick(ACCOUNT, "X").data.bid == 1.1
         assert len(client.rates(ACCOUNT, "X", "M1", 2).data) == 2
-        collected = client.fetch_reply(client.submit("positions", ACCOUNT), wait=5)
+        collected = client.fetch_reply(client.submit("positions", ACCOUNT), wait=HANG_LIMIT)
         assert collected is not None
         assert client.snapshot(ACCOUNT) is None
         assert client.health() is None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from redis.asyncio import Redis
+from tests.limits import HANG_LIMIT
 
 from mt5relay_gateway import FleetClient
 from mt5relay_gateway.cli.store import StoreServer
@@ -80,7 +81,9 @@ async def south(
 async def fleet(
     server: StoreServer, registry: Registry, north: EchoWorker, south: EchoWorker
 ) -> AsyncIterator[FleetClient]:
-    async with FleetClient(server.url, key_prefix=registry.keys.prefix, timeout=5) as opened:
+    async with FleetClient(
+        server.url, key_prefix=registry.keys.prefix, timeout=HANG_LIMIT
+    ) as opened:
         yield opened
 
 
@@ -121,7 +124,7 @@ async def test_a_draining_terminal_is_sent_nothing_new_and_what_waits_is_still_a
     eventually: Eventually,
 ) -> None:
     north.stay_silent()
-    waiting = asyncio.create_task(fleet.account_info(NORTHERN, timeout=3))
+    waiting = asyncio.create_task(fleet.account_info(NORTHERN))
 
     async def has_arrived() -> bool:
         return bool(north.requests)
@@ -134,7 +137,7 @@ async def test_a_draining_terminal_is_sent_nothing_new_and_what_waits_is_still_a
 
     await eventually(has_moved)
     assert (await fleet.positions(NORTHERN)).account == NORTHERN
-    await north.store_reply(north.ok(north.requests[0]))
+    await north.push_reply(north.requests[0])
     assert (await waiting).data.login == NORTHERN.login
     assert len(north.requests) == len(south.requests) == 1
 
@@ -171,9 +174,11 @@ async def test_a_submitted_request_is_collected_wherever_it_went(
     fleet: FleetClient, registry: Registry, server: StoreServer
 ) -> None:
     ids = [await fleet.submit("positions", account) for account in (NORTHERN, SOUTHERN)]
-    async with FleetClient(server.url, key_prefix=registry.keys.prefix) as stranger:
+    async with FleetClient(
+        server.url, key_prefix=registry.keys.prefix, timeout=HANG_LIMIT
+    ) as stranger:
         for client in (fleet, stranger):
-            answers = [await client.fetch_reply(one, wait=5) for one in ids]
+            answers = [await client.fetch_reply(one, wait=HANG_LIMIT) for one in ids]
             assert [answer and answer.account for answer in answers] == [NORTHERN, SOUTHERN]
         assert await stranger.fetch_reply("never-asked") is None
 
@@ -183,9 +188,11 @@ async def test_the_error_of_a_submitted_request_is_raised_wherever_it_is(
 ) -> None:
     south.answer_with(NotFoundError("no such symbol"))
     request_id = await fleet.submit("tick", SOUTHERN, {"symbol": "NONE"})
-    async with FleetClient(server.url, key_prefix=registry.keys.prefix) as stranger:
+    async with FleetClient(
+        server.url, key_prefix=registry.keys.prefix, timeout=HANG_LIMIT
+    ) as stranger:
         with pytest.raises(NotFoundError):
-            await stranger.fetch_reply(request_id, wait=5)
+            await stranger.fetch_reply(request_id, wait=HANG_LIMIT)
 
 
 async def test_the_snapshot_is_the_newest_whichever_terminal_read_it(
@@ -245,7 +252,7 @@ async def test_terminals_may_be_registered_after_the_client_was_opened(
 ) -> None:
     prefix = keys.terminal
     async with (
-        FleetClient(server.url, key_prefix=prefix) as client,
+        FleetClient(server.url, key_prefix=prefix, timeout=HANG_LIMIT) as client,
         worker_at(server.url, Keys("north", prefix)),
     ):
         with pytest.raises(NoWorkerError, match="terminals add"):
@@ -287,7 +294,7 @@ async def test_a_registry_that_cannot_be_read_at_the_start_is_an_error(
 ) -> None:
     await registry.set("north", "nonsense")
     with pytest.raises(MT5DataError, match="north"):
-        async with FleetClient(server.url, key_prefix=registry.keys.prefix):
+        async with FleetClient(server.url, key_prefix=registry.keys.prefix, timeout=HANG_LIMIT):
             pass
 
 
@@ -303,13 +310,14 @@ async def test_who_asks_together_shares_one_connection_to_a_terminal(
 async def test_the_time_is_bounded_over_all_terminals_asked(
     fleet: FleetClient, north: EchoWorker
 ) -> None:
+    await fleet.positions(NORTHERN)
     north.stay_silent()
     with pytest.raises(DeadlineExceededError):
         await fleet.positions(NORTHERN, timeout=0.05)
 
 
 async def test_a_client_that_is_not_open_says_so(server: StoreServer, registry: Registry) -> None:
-    client = FleetClient(server.url, key_prefix=registry.keys.prefix)
+    client = FleetClient(server.url, key_prefix=registry.keys.prefix, timeout=HANG_LIMIT)
     with pytest.raises(MT5StateError, match="not open"):
         await client.positions(NORTHERN)
     async with client:
@@ -324,7 +332,7 @@ async def test_closing_fails_who_still_waits(
     server: StoreServer, registry: Registry, north: EchoWorker, eventually: Eventually
 ) -> None:
     north.stay_silent()
-    client = FleetClient(server.url, key_prefix=registry.keys.prefix)
+    client = FleetClient(server.url, key_prefix=registry.keys.prefix, timeout=HANG_LIMIT)
     await client.open()
     waiting = asyncio.create_task(client.positions(NORTHERN))
 

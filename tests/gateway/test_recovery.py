@@ -98,7 +98,9 @@ async def test_a_request_made_while_redis_is_down_is_queued_when_it_is_back(
     durable_server: AclServer, keys: Keys, worker_at: WorkerAt
 ) -> None:
     await hold_lease(durable_server, keys)
-    async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
+    async with AccountClient(
+        durable_server.url, terminal=keys.terminal, timeout=HANG_LIMIT
+    ) as client:
         durable_server.kill()
         asking = asyncio.create_task(client.positions(ACCOUNT, timeout=HANG_LIMIT))
         await asyncio.sleep(0.1)
@@ -113,7 +115,9 @@ async def test_a_request_made_while_redis_is_down_is_queued_when_it_is_back(
 async def test_after_an_outage_the_worker_is_given_time_to_come_back(
     durable_server: AclServer, keys: Keys, worker_at: WorkerAt
 ) -> None:
-    async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
+    async with AccountClient(
+        durable_server.url, terminal=keys.terminal, timeout=HANG_LIMIT
+    ) as client:
         durable_server.kill()
         asking = asyncio.create_task(client.positions(ACCOUNT, timeout=HANG_LIMIT))
         await asyncio.sleep(0.1)
@@ -127,9 +131,11 @@ async def test_after_an_outage_the_worker_is_given_time_to_come_back(
 async def test_after_an_outage_a_worker_that_stays_away_is_reported_at_the_deadline(
     durable_server: AclServer, keys: Keys
 ) -> None:
-    async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
+    async with AccountClient(
+        durable_server.url, terminal=keys.terminal, timeout=HANG_LIMIT
+    ) as client:
         durable_server.kill()
-        asking = asyncio.create_task(client.positions(ACCOUNT, timeout=3))
+        asking = asyncio.create_task(client.positions(ACCOUNT, timeout=8))
         await asyncio.sleep(0.1)
         durable_server.start()
         with pytest.raises(NoWorkerError):
@@ -140,7 +146,9 @@ async def test_a_queued_request_is_answered_although_redis_was_restarted(
     durable_server: AclServer, keys: Keys, worker_at: WorkerAt
 ) -> None:
     await hold_lease(durable_server, keys)
-    async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
+    async with AccountClient(
+        durable_server.url, terminal=keys.terminal, timeout=HANG_LIMIT
+    ) as client:
         asking = asyncio.create_task(client.positions(ACCOUNT, timeout=HANG_LIMIT))
         await client.submit("positions", ACCOUNT)  # they travel together: both are queued now
         durable_server.kill()
@@ -152,21 +160,24 @@ async def test_a_queued_request_is_answered_although_redis_was_restarted(
 async def test_redis_that_stays_away_is_reported_at_the_deadline(
     durable_server: AclServer, keys: Keys
 ) -> None:
-    async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
+    async with AccountClient(
+        durable_server.url, terminal=keys.terminal, timeout=HANG_LIMIT
+    ) as client:
         durable_server.kill()
         with pytest.raises(RedisUnavailableError):
             await client.positions(ACCOUNT, timeout=0.2, stale_if_error=3600)
         with pytest.raises(RedisUnavailableError):
             await client.submit("positions", ACCOUNT, timeout=0.1)
         with pytest.raises(RedisUnavailableError):
-            await client.account_info(ACCOUNT, max_age=60)
+            await client.account_info(ACCOUNT, timeout=0.1, max_age=60)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process can't be halted there")
 async def test_redis_that_hangs_does_not_outlast_the_callers_timeout(
     durable_server: AclServer, keys: Keys
 ) -> None:
-    async with AccountClient(durable_server.url, terminal=keys.terminal) as client:
+    url = f"{durable_server.url}?socket_timeout={10 * HANG_LIMIT:g}"  # which must not be waited for
+    async with AccountClient(url, terminal=keys.terminal, timeout=HANG_LIMIT) as client:
         os.kill(durable_server.pid, signal.SIGSTOP)
         try:
             async with asyncio.timeout(HANG_LIMIT):

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -63,14 +64,20 @@ class Monitor:
 
     def catch_up(self, redis: Any) -> None:
         """Wait until it has heard all that was sent until now, bounded; `redis` may do anything."""
-        words = f"witness-{next(_numbers)}"
+        words, give_up = f"witness-{next(_numbers)}", time.monotonic() + _SYNC_LIMIT
         with contextlib.suppress(RedisError, OSError):
-            redis.echo(words)
-            pause = threading.Event()
-            for _ in range(round(_SYNC_LIMIT / 0.002)):
-                if WITNESS.has_heard(SENT, words.encode()):
+            while time.monotonic() < give_up:
+                # Said repeatedly: after its connection was cut it hears only what is said later.
+                redis.echo(words)
+                if self._hears(words):
                     return
-                pause.wait(0.002)
+
+    def _hears(self, words: str) -> bool:
+        for _ in range(50):
+            if WITNESS.has_heard(SENT, words.encode()):
+                return True
+            self._is_over.wait(0.002)
+        return False
 
     def close(self) -> None:
         self._is_over.set()

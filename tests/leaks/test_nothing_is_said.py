@@ -135,7 +135,7 @@ async def ask_over_http(system: System, address: str, token: str) -> None:
             },
         )
         assert asked.status_code == 202, asked.text
-        await http.get(asked.headers["location"], headers={"prefer": "wait=20"})
+        await http.get(asked.headers["location"], headers={"prefer": "wait=60"})
         for page in PAGES:
             assert (await http.get(page)).status_code == 200, page
         async with http.stream("GET", "/v1/events?last=20") as events:

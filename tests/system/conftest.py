@@ -33,10 +33,12 @@ from mt5relay_worker.key_file import write_private_key
 
 START_LIMIT = HANG_LIMIT  # until a started process must be useful
 
+BRIEF_LEASE = {"MT5_LEASE_TTL": "4"}
+"""For tests that wait until a lease has run out."""
 FAST = {
     "MT5_CONNECTION_RETRY_DELAY": "0.1",
     "MT5_HEARTBEAT_INTERVAL": "0.2",
-    "MT5_LEASE_TTL": "1.5",
+    "MT5_LEASE_TTL": "20",
     "MT5_BREAKER_PAUSE": "1",
     "MT5_BREAKER_LONGEST_PAUSE": "4",
     "MT5_HEALTH_CHECK_INTERVAL": "1",
@@ -186,6 +188,7 @@ class System:
         return "\n".join(worker.log.read_text()[-3000:] for worker in self.workers)
 
     def client(self, **options: Any) -> AccountClient:
+        options = {"timeout": HANG_LIMIT, **options}
         return AccountClient(as_user(self.url, GATEWAY), terminal=self.keys.terminal, **options)
 
 

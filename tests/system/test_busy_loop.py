@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, BinaryIO
 import pytest
 from tests.leaks.witness import WITNESS
 from tests.limits import HANG_LIMIT
-from tests.system.conftest import FAST, START_LIMIT, WorkerProcess, exited, until
+from tests.system.conftest import BRIEF_LEASE, START_LIMIT, WorkerProcess, exited, until
 
 pytestmark = pytest.mark.integration
 
 if TYPE_CHECKING:
     from tests.system.conftest import System
 
-LEASE_TTL = float(FAST["MT5_LEASE_TTL"])
+LEASE_TTL = float(BRIEF_LEASE["MT5_LEASE_TTL"])
+LONGER = 1.5 * LEASE_TTL
+BRIEF_STALL = {**BRIEF_LEASE, "MT5_STALL_LIMIT": "5"}
 EXIT_STALLED = 70
 EXIT_LEASE_LOST = 75
 FOR_EVER = 600.0  # seconds
@@ -94,14 +96,14 @@ async def status_of(worker: WorkerProcess) -> int:
 async def test_a_worker_that_is_busy_for_longer_than_its_lease_keeps_it_and_answers(
     system: System,
 ) -> None:
-    worker = await start_busy_worker(system)
+    worker = await start_busy_worker(system, **BRIEF_LEASE)
     async with system.client(timeout=HANG_LIMIT) as client:
         assert (await client.account_info(system.accounts[0])).source == "terminal"
-        worker.hold_up(3 * LEASE_TTL)
+        worker.hold_up(LONGER)
         asked = [asyncio.create_task(client.positions(account)) for account in system.accounts]
         await worker.until_held_up()
         mine = await system.redis.get(system.keys.lease)
-        over = time.monotonic() + 3 * LEASE_TTL - 0.5
+        over = time.monotonic() + LONGER - 0.5
         while time.monotonic() < over:
             assert await system.redis.get(system.keys.lease) == mine, system.tail()
             await asyncio.sleep(0.05)
@@ -114,7 +116,7 @@ async def test_a_worker_that_is_busy_for_longer_than_its_lease_keeps_it_and_answ
 
 
 async def test_a_worker_that_stands_still_is_ended_and_another_takes_over(system: System) -> None:
-    worker = await start_busy_worker(system, MT5_STALL_LIMIT="3")
+    worker = await start_busy_worker(system, **BRIEF_STALL)
     async with system.client(timeout=HANG_LIMIT) as client:
         worker.hold_up(FOR_EVER)
         asked = asyncio.create_task(client.positions(system.accounts[0]))
@@ -130,7 +132,7 @@ async def test_a_worker_that_stands_still_is_ended_and_another_takes_over(system
 async def test_the_terminal_process_of_a_worker_that_stood_still_ends_with_it(
     system: System,
 ) -> None:
-    worker = await start_busy_worker(system, MT5_STALL_LIMIT="2")
+    worker = await start_busy_worker(system, **BRIEF_STALL)
     terminal = worker.terminal_pid()
     async with system.client(timeout=HANG_LIMIT) as client:
         worker.hold_up(FOR_EVER)
@@ -148,7 +150,7 @@ async def test_the_terminal_process_of_a_worker_that_stood_still_ends_with_it(
 async def test_a_worker_that_was_frozen_for_long_is_not_taken_for_one_that_stands_still(
     system: System,
 ) -> None:
-    worker = await start_busy_worker(system, MT5_STALL_LIMIT="2")
+    worker = await start_busy_worker(system, **BRIEF_STALL)
     worker.process.send_signal(signal.SIGSTOP)
     await system.until_health(fence=b"2", state=b"CONNECTED")
     await asyncio.sleep(2)
@@ -208,7 +210,7 @@ class MutedWorker(WorkerProcess):
 async def test_a_log_that_nobody_reads_costs_a_worker_neither_its_lease_nor_an_answer(
     system: System,
 ) -> None:
-    worker = MutedWorker(system.settings(), system.directory / "muted.log")
+    worker = MutedWorker(system.settings(**BRIEF_LEASE), system.directory / "muted.log")
     system.workers.append(worker)
     worker.start()
     await system.until_health(state=b"CONNECTED")
@@ -217,7 +219,7 @@ async def test_a_log_that_nobody_reads_costs_a_worker_neither_its_lease_nor_an_a
     async with system.client(timeout=HANG_LIMIT) as client:
         with worker.stopped_up():
             asked = asyncio.create_task(client.positions(system.accounts[0]))
-            await asyncio.sleep(3 * LEASE_TTL)
+            await asyncio.sleep(LONGER)
             assert not await system.redis.exists(system.keys.health)  # its loop stands still
             assert await system.redis.get(system.keys.lease) == mine
         assert (await asked).source == "terminal"
@@ -228,12 +230,12 @@ async def test_a_log_that_nobody_reads_costs_a_worker_neither_its_lease_nor_an_a
 async def test_a_worker_that_stands_still_is_ended_though_it_can_write_no_log(
     system: System,
 ) -> None:
-    worker = MutedWorker(system.settings(MT5_STALL_LIMIT="2"), system.directory / "muted.log")
+    worker = MutedWorker(system.settings(**BRIEF_STALL), system.directory / "muted.log")
     system.workers.append(worker)
     worker.start()
     await system.until_health(state=b"CONNECTED")
     await system.enrol(system.accounts)
-    async with system.client(timeout=1) as client:
+    async with system.client(timeout=HANG_LIMIT) as client:
         with worker.stopped_up():
             await client.submit("positions", system.accounts[0])
             assert await status_of(worker) == EXIT_STALLED

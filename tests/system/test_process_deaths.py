@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.limits import HANG_LIMIT
+from tests.system.conftest import BRIEF_LEASE, until
 
 from mt5relay_shared.errors import (
     MT5CircuitBreakerOpen,
@@ -30,7 +31,7 @@ pytestmark = [
 async def test_requests_that_wait_when_the_worker_is_killed_are_all_answered_once(
     system: System,
 ) -> None:
-    worker = await system.start()
+    worker = await system.start(**BRIEF_LEASE)
     system.set_faults(scale=0.02)
     stream = system.keys.replies("counter")
     await system.redis.xadd(stream, {"hello": "1"})
@@ -51,7 +52,7 @@ async def test_requests_that_wait_when_the_worker_is_killed_are_all_answered_onc
     worker.wait()
     system.start_worker()
     async with system.client() as client:
-        answers = await asyncio.gather(*(client.fetch_reply(name, wait=30) for name in ids))
+        answers = await asyncio.gather(*(client.fetch_reply(name, wait=HANG_LIMIT) for name in ids))
     assert all(answer is not None for answer in answers)
     pushed = [
         field.decode()
@@ -92,7 +93,7 @@ async def test_a_call_that_never_returns_is_ended_by_killing_its_process(system:
 async def test_a_broker_outage_opens_the_breaker_and_it_comes_back_by_itself(
     system: System,
 ) -> None:
-    await system.start()
+    await system.start(MT5_BREAKER_PAUSE="6", MT5_BREAKER_LONGEST_PAUSE="6")
     account, never_read = system.accounts[0], system.accounts[1]
     async with system.client(timeout=HANG_LIMIT) as client:
         fresh = await client.account_info(account)
@@ -104,7 +105,7 @@ async def test_a_broker_outage_opens_the_breaker_and_it_comes_back_by_itself(
         assert down[b"retries"] == b"4"  # three, and one login of the account that had worked
         with pytest.raises(MT5CircuitBreakerOpen) as refused:
             await client.account_info(never_read)
-        assert 0 < (refused.value.retry_after or 0) < 5
+        assert 0 < (refused.value.retry_after or 0) <= 6
         stale = await client.account_info(account, stale_if_error=60)
         assert (stale.stale, stale.source, stale.reason) == (True, "snapshot", "CIRCUIT_OPEN")
         assert stale.data.balance == fresh.data.balance
@@ -142,7 +143,7 @@ async def test_a_worker_stops_when_its_standard_input_ends(system: System) -> No
 async def test_a_frozen_worker_that_wakes_after_take_over_changes_nothing_and_exits(
     system: System,
 ) -> None:
-    frozen = await system.start()
+    frozen = await system.start(**BRIEF_LEASE)
     second = system.start_worker()
     frozen.process.send_signal(signal.SIGSTOP)
     await system.until_health(fence=b"2", state=b"CONNECTED")
@@ -161,11 +162,11 @@ async def test_no_process_outlives_a_killed_worker(system: System) -> None:
     terminal = worker.terminal_pid()
     worker.process.kill()
     worker.wait()
-    for _ in range(500):
-        if not _runs(terminal):
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("the terminal process is still there")
+
+    async def has_ended() -> bool:
+        return not _runs(terminal)
+
+    await until(has_ended, lambda: "the terminal process is still there")
 
 
 async def test_a_worker_with_another_id_for_the_same_terminal_is_refused_by_the_host(
@@ -176,11 +177,13 @@ async def test_a_worker_with_another_id_for_the_same_terminal_is_refused_by_the_
     other = Keys(f"{keys.terminal}-other")
     system.start_worker(MT5_TERMINAL_PATH=path, MT5_TERMINAL_ID=other.terminal)
     health: dict[bytes, bytes] = {}
-    for _ in range(1000):
+
+    async def has_failed() -> bool:
+        nonlocal health
         health = await system.redis.hgetall(other.health)
-        if health.get(b"state") == b"ERROR":
-            break
-        await asyncio.sleep(0.01)
+        return health.get(b"state") == b"ERROR"
+
+    await until(has_failed, system.tail)
     assert b"one worker per terminal" in health[b"last_error_text"]
     async with system.client() as client:
         assert (await client.account_info(system.accounts[0])).source == "terminal"

@@ -45,7 +45,7 @@ pytestmark = [
 AT_ONCE = ("--repl-diskless-sync-delay", "0")  # copying begins without waiting for more replicas
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 EXIT_LEASE_LOST = 75
-LEASE_TTL = 1.5  # seconds, as the system's workers have it
+LEASE_TTL = 1.5  # seconds
 LONG_LEASE = {"MT5_LEASE_TTL": "30"}  # outlives the trouble, so losing it would be a defect
 RECOVERY_LIMIT = HANG_LIMIT  # from the end of the trouble until a look-up works
 QUICK = {"scale": 0}  # the terminal's faults
@@ -205,6 +205,7 @@ async def scene_at(
     server: AclServer, url: str, keys: Keys, directory: Path, **settings: str
 ) -> AsyncGenerator[Scene]:
     """A working system that reaches the server by `url`; `settings` are its workers'."""
+    settings = {"MT5_LEASE_TTL": f"{LEASE_TTL}", **settings}
     async with prepared_system(url, keys, directory) as system:
         await system.start(**settings)
         with gateway_log() as lines:

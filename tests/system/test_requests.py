@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.leaks.planted import planted
+from tests.limits import HANG_LIMIT
+from tests.system.conftest import until
 
 from mt5relay_shared.errors import AccountUnknownError, MT5AuthError, NotFoundError
 from mt5relay_shared.records import AccountInfo
@@ -79,15 +81,14 @@ async def test_a_plain_xadd_is_answered_durably_and_on_its_reply_stream(system: 
         "reply_to": "legacy",
     }
     await system.redis.xadd(system.keys.requests, {"request": json.dumps(body)})
-    found = await system.redis.xread({stream: "0-1"}, block=5000)
-    pushed = [
-        fields[b"legacy-1"] for _, fields in found[stream.encode()] if b"legacy-1" in fields
-    ] or [
-        fields[b"legacy-1"]
-        for _, fields in (await system.redis.xread({stream: "$"}, block=5000))[stream.encode()]
-    ]
+
+    async def is_answered() -> bool:
+        return bool(await system.redis.exists(system.keys.reply("legacy-1")))
+
+    await until(is_answered, system.tail)
     stored = await system.redis.get(system.keys.reply("legacy-1"))
-    assert pushed == [stored]
+    told = [fields for _, fields in await system.redis.xrange(stream)]
+    assert told == [{b"hello": b"1"}, {b"legacy-1": stored}]
     assert json.loads(stored)["data"]["login"] == system.accounts[1].login
     assert await system.redis.xlen(system.keys.requests) == 0
 
@@ -109,7 +110,7 @@ async def test_a_malformed_request_is_told_which_field_is_wrong(
     await system.redis.xadd(system.keys.requests, {"request": json.dumps(body)})
     async with system.client() as client:
         with pytest.raises(Exception, match=complaint):
-            await client.fetch_reply(str(body["id"]), wait=5)
+            await client.fetch_reply(str(body["id"]), wait=HANG_LIMIT)
 
 
 async def test_what_cannot_be_answered_is_kept_as_a_dead_letter(system: System) -> None:

@@ -54,7 +54,7 @@ async def test_a_request_that_a_replaced_worker_took_is_answered_by_the_one_that
     async with system.client() as client:
         for request_id in ("first", "second"):
             await snatch(system, request_id)
-            answer = await client.fetch_reply(request_id, wait=15)
+            answer = await client.fetch_reply(request_id, wait=HANG_LIMIT)
             assert answer is not None, system.tail()
             assert (answer.source, answer.data.login) == ("terminal", system.accounts[0].login)
     await until_drained(system)
@@ -81,11 +81,11 @@ async def test_what_the_worker_itself_took_is_not_taken_twice(system: System) ->
                 "id": request_id,
                 "account": str(system.accounts[0]),
                 "operation": "positions",
-                "timeout_ms": 40_000,
+                "timeout_ms": 60_000,
                 "reply_to": "counter",
             }
             await system.redis.xadd(system.keys.requests, {"request": json.dumps(body)})
-        assert await client.fetch_reply("two", wait=30) is not None, system.tail()
+        assert await client.fetch_reply("two", wait=HANG_LIMIT) is not None, system.tail()
     await until_drained(system)
     told = [name for _, fields in await system.redis.xrange(stream) for name in fields]
     assert sorted(told) == [b"hello", b"one", b"two"]

@@ -31,7 +31,7 @@ async def everything(client: AccountClient, account: str, other: str) -> dict[st
     fresh = await client.account_info(account, max_age=60)
     snapshot = await client.snapshot(account)
     request_id = await client.submit("orders", other)
-    collected = await client.fetch_reply(request_id, wait=20)
+    collected = await client.fetch_reply(request_id, wait=60)
     health = await client.health()
     return {
         "login": info.data.login,

@@ -17,7 +17,7 @@ from mt5relay_shared.envelopes import decode_sealing_key
 
 pytestmark = pytest.mark.integration
 
-PATIENT = {"prefer": "wait=20"}
+PATIENT = {"prefer": "wait=60"}
 PAIRINGS = ["old-clients-new-worker", "new-clients-old-worker"]
 
 
@@ -153,7 +153,7 @@ async def test_a_request_of_an_unknown_version_is_answered_and_told_so(
     await system.until_health(wire_versions=b"1")
     async with system.client() as client:
         with pytest.raises(MT5ValidationError, match=r"v: 2 is not read .* reads 1; upgrade this"):
-            await client.fetch_reply("next-1", wait=20)
+            await client.fetch_reply("next-1", wait=HANG_LIMIT)
         with pytest.raises(AccountUnknownError):  # answered last, so all before is settled
             await client.positions(system.accounts[0])
     reply = json.loads(await system.redis.get(system.keys.reply("next-1")))

@@ -395,6 +395,11 @@ class Parts:
         self.governor.logged_in(account, self.clock.now_ms())
         self.logins.add(account, self.clock.now_ms())
 
+    def let_time_pass(self, seconds: float) -> None:
+        """Put the server's clock forward, as the worker sees it: deadlines pass without a wait."""
+        now = anyio.current_time()
+        self.clock.observe(self.clock.now_ms() + round(seconds * 1000), now, now)
+
     def stop(self) -> None:
         self.is_stopping = True
         self.visits.wake()
@@ -416,6 +421,7 @@ class Parts:
     async def enqueue(self, account: AccountId | str, operation: str, **fields: Any) -> Entry:
         """Put a request into the stream, as any client may."""
         fields.setdefault("id", new_request_id())
+        fields.setdefault("timeout_ms", round(HANG_LIMIT * 1000))
         request = Request(account=str(account), operation=operation, **fields)
         return await self.enqueue_body(encode(request))
 
@@ -437,6 +443,7 @@ class Parts:
     ) -> str:
         """Ask as a gateway does, by the submit script; returns the id."""
         fields.setdefault("id", new_request_id())
+        fields.setdefault("timeout_ms", round(HANG_LIMIT * 1000))
         request = Request(
             account=str(account), operation=operation, reply_to=gateway or None, **fields
         )
@@ -517,17 +524,34 @@ def own_server() -> Iterator[AclServer]:
         pytest.skip(str(error))
 
 
-@pytest.fixture
-async def own_parts(
-    own_server: AclServer, onlooker: Redis, keys: Keys, terminal: FakeTerminal
-) -> AsyncIterator[Parts]:
-    """Parts on a server of their own, with a lease that is over after a second."""
-    client = connect(as_user(own_server.url, WORKER), client_name="own")
-    built = Parts(client, keys, terminal, lease_ttl=1.0, onlooker=onlooker)
+@asynccontextmanager
+async def _parts_on(
+    server: AclServer, keys: Keys, terminal: FakeTerminal, onlooker: Redis, lease_ttl: float
+) -> AsyncGenerator[Parts]:
+    client = connect(as_user(server.url, WORKER), client_name="own")
+    built = Parts(client, keys, terminal, lease_ttl=lease_ttl, onlooker=onlooker)
     await built.lease.acquire(lambda: False)
     yield built
     await built.manager.shutdown()
     await client.aclose()
+
+
+@pytest.fixture
+async def own_parts(
+    own_server: AclServer, onlooker: Redis, keys: Keys, terminal: FakeTerminal
+) -> AsyncIterator[Parts]:
+    """Parts on a server of their own."""
+    async with _parts_on(own_server, keys, terminal, onlooker, lease_ttl=60.0) as built:
+        yield built
+
+
+@pytest.fixture
+async def brief_parts(
+    own_server: AclServer, onlooker: Redis, keys: Keys, terminal: FakeTerminal
+) -> AsyncIterator[Parts]:
+    """Parts whose lease is over after a second: for tests that wait until it is."""
+    async with _parts_on(own_server, keys, terminal, onlooker, lease_ttl=1.0) as built:
+        yield built
 
 
 @pytest.fixture

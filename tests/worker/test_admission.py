@@ -44,10 +44,10 @@ async def test_a_request_waits_in_the_order_of_its_arrival(parts: Parts) -> None
 
 
 async def test_a_requests_deadline_counts_from_its_arrival(parts: Parts) -> None:
-    await parts.ask(ALICE, timeout_ms=5_000)
+    await parts.ask(ALICE, timeout_ms=30_000)
     (waiting,) = parts.backlog
     arrived = int(waiting.entry.partition("-")[0])
-    assert (waiting.arrived_ms, waiting.deadline_ms) == (arrived, arrived + 5_000)
+    assert (waiting.arrived_ms, waiting.deadline_ms) == (arrived, arrived + 30_000)
 
 
 async def test_an_entry_that_is_read_twice_waits_once(parts: Parts) -> None:
@@ -202,27 +202,27 @@ async def test_where_no_snapshot_can_be_read_the_request_waits_for_the_terminal(
 
 
 async def test_who_comes_too_late_in_the_line_is_told_at_once(parts: Parts) -> None:
-    parts.costs.observe_switch(ALICE, 2_000)
-    ids = [await parts.ask(AccountId(login, "Broker"), timeout_ms=5_000) for login in range(1, 5)]
+    parts.costs.observe_switch(ALICE, 12_000)
+    ids = [await parts.ask(AccountId(login, "Broker"), timeout_ms=30_000) for login in range(1, 5)]
     error = await parts.error(ids[3])
     assert (error.code, error.retryable) == ("TOO_LATE", True)
-    assert 5_500 < (error.retry_after_ms or 0) <= 6_500
+    assert 30_000 < (error.retry_after_ms or 0) <= 36_500
     assert "ask with more time" in error.message
     assert [one.request.id for one in parts.backlog] == ids[:3]
 
 
 async def test_who_rides_along_is_not_too_late(parts: Parts) -> None:
-    parts.costs.observe_switch(ALICE, 2_000)
+    parts.costs.observe_switch(ALICE, 10_000)
     for login in range(1, 5):
         await parts.ask(AccountId(login, "Broker"), timeout_ms=60_000)
-    await parts.ask(AccountId(1, "Broker"), timeout_ms=1_000)
+    await parts.ask(AccountId(1, "Broker"), timeout_ms=20_000)
     assert len(parts.backlog) == 5
 
 
 async def test_all_of_one_burst_are_counted(parts: Parts) -> None:
-    parts.costs.observe_switch(ALICE, 1_000)
+    parts.costs.observe_switch(ALICE, 6_000)
     entries = [
-        await parts.enqueue(AccountId(login, "Broker"), "orders", timeout_ms=10_000)
+        await parts.enqueue(AccountId(login, "Broker"), "orders", timeout_ms=60_000)
         for login in range(1, 51)
     ]
     await parts.admission.admit(entries)
@@ -232,11 +232,11 @@ async def test_all_of_one_burst_are_counted(parts: Parts) -> None:
 
 async def test_nobody_is_refused_by_a_guess(parts: Parts) -> None:
     for login in range(1, 51):
-        await parts.ask(AccountId(login, "Broker"), timeout_ms=1_000)
+        await parts.ask(AccountId(login, "Broker"), timeout_ms=30_000)
     assert len(parts.backlog) == 50
 
 
 async def test_an_account_that_once_was_slow_is_not_refused_for_ever(parts: Parts) -> None:
     parts.costs.observe_switch(ALICE, 60_000)
-    await parts.ask(ALICE, timeout_ms=5_000)
+    await parts.ask(ALICE, timeout_ms=30_000)
     assert len(parts.backlog) == 1

@@ -349,10 +349,10 @@ async def test_a_broken_connection_loses_no_event(
 
 
 async def test_a_beat_that_fails_is_a_sign_of_life_too(
-    own_server: AclServer, own_parts: Parts, counter: Counter
+    own_server: AclServer, brief_parts: Parts, counter: Counter
 ) -> None:
     heartbeat = Heartbeat(
-        sources_of(own_parts, LastProbe()), own_parts.events, interval=0.05, on_attempt=counter
+        sources_of(brief_parts, LastProbe()), brief_parts.events, interval=0.05, on_attempt=counter
     )
     own_server.kill()
     with anyio.fail_after(HANG_LIMIT), pytest.raises(LeaseLostError):
@@ -361,10 +361,10 @@ async def test_a_beat_that_fails_is_a_sign_of_life_too(
 
 
 async def test_a_lease_that_could_not_be_renewed_in_time_is_given_up(
-    own_server: AclServer, own_parts: Parts
+    own_server: AclServer, brief_parts: Parts
 ) -> None:
-    heartbeat = Heartbeat(sources_of(own_parts, LastProbe()), own_parts.events, interval=0.05)
+    heartbeat = Heartbeat(sources_of(brief_parts, LastProbe()), brief_parts.events, interval=0.05)
     own_server.kill()
     with anyio.fail_after(HANG_LIMIT), pytest.raises(LeaseLostError):
         await heartbeat.run()
-    assert own_parts.lease.trust_left <= 0
+    assert brief_parts.lease.trust_left <= 0

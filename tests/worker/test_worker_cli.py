@@ -133,7 +133,7 @@ def start(tmp_path: Path, server: AclServer, keys: Keys) -> Iterator[Callable[[]
         MT5_SIMULATOR_SPEED="0",
         MT5_PRIVATE_KEY_FILE=str(tmp_path / "worker.key"),
         MT5_HEARTBEAT_INTERVAL="0.2",
-        MT5_LEASE_TTL="2",
+        MT5_LEASE_TTL="20",
     )
     started: list[Worker] = []
 

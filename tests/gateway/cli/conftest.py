@@ -224,7 +224,7 @@ async def worker(redis: Redis, keys: Keys) -> AsyncIterator[EchoWorker]:
 
 @pytest.fixture
 def wait_for() -> Callable[[Callable[[], object]], Any]:
-    """Poll until a condition holds, five seconds at most."""
+    """Poll until a condition holds."""
 
     async def wait(condition: Callable[[], object]) -> None:
         async with asyncio.timeout(HANG_LIMIT):

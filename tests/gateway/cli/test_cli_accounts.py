@@ -163,7 +163,7 @@ class Person:
         for _ in range(10):
             self._process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(2)
+                self._process.wait(10)
                 return
 
     def end(self) -> int:

@@ -46,7 +46,12 @@ def settings(
     for name in [name for name in os.environ if name.startswith("MT5_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    fields: dict[str, Any] = {"redis_url": server.url, "key_prefix": keys.prefix, "http_port": 0}
+    fields: dict[str, Any] = {
+        "redis_url": server.url,
+        "key_prefix": keys.prefix,
+        "http_port": 0,
+        "request_timeout": HANG_LIMIT,
+    }
     return HttpSettings(**fields)
 
 
@@ -64,8 +69,8 @@ def at_store(settings: HttpSettings) -> Callable[..., HttpSettings]:
     """The same settings at another store."""
 
     def changed(url: str, **more: Any) -> HttpSettings:
-        fields: dict[str, Any] = {"key_prefix": settings.key_prefix, "http_port": 0, **more}
-        return HttpSettings(redis_url=SecretStr(url), **fields)
+        updated = {**more, "redis_url": SecretStr(url)}
+        return settings.model_copy(update=updated)
 
     return changed
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from tests.limits import HANG_LIMIT
 from tests.servers import OPERATOR, as_user
 
 from mt5relay_gateway.cli.app import run
@@ -41,7 +42,7 @@ async def test_a_token_is_shown_once_and_works(cli: Any, address: str, worker: A
     assert (status, err) == (0, "")
     token = text.strip()
     headers = {"authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(base_url=address, headers=headers) as caller:
+    async with httpx.AsyncClient(base_url=address, headers=headers, timeout=HANG_LIMIT) as caller:
         assert (await caller.get(PATH)).status_code == 200
         assert (await caller.get("/v1/accounts/1@Other")).status_code == 403
         assert (await caller.delete(f"{PATH}/credential")).status_code == 403

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 from tests.leaks.planted import planted
+from tests.limits import HANG_LIMIT
 
 from mt5relay_gateway.http import HttpSettings
 from mt5relay_gateway.http.tokens import Scope
@@ -103,7 +104,10 @@ async def test_without_a_pin_nothing_is_sealed(
 ) -> None:
     unpinned = settings.model_copy(update={"sealing_key_id": None})
     headers = {"authorization": f"Bearer {await token(Scope.ENROLL)}"}
-    async with served(unpinned) as address, httpx.AsyncClient(headers=headers) as caller:
+    async with (
+        served(unpinned) as address,
+        httpx.AsyncClient(headers=headers, timeout=HANG_LIMIT) as caller,
+    ):
         response = await caller.put(f"{address}{PATH}", json={"password": PASSWORD})
     assert response.status_code == 409
     assert "MT5_SEALING_KEY_ID" in response.json()["detail"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.limits import HANG_LIMIT
 
 from mt5relay_gateway.http.docs import docs_page
 from mt5relay_gateway.http.openapi import openapi
@@ -85,7 +86,7 @@ def test_the_page_escapes_what_it_shows() -> None:
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
 async def test_it_is_open_to_read(address: str, path: str) -> None:
-    async with httpx.AsyncClient() as stranger:
+    async with httpx.AsyncClient(timeout=HANG_LIMIT) as stranger:
         response = await stranger.get(f"{address}{path}")
     assert response.status_code == 200
     if path == "/docs":

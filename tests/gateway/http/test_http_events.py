@@ -148,7 +148,7 @@ async def test_streams_are_bounded_and_end_with_the_gateway(
 ) -> None:
     few = settings.model_copy(update={"http_streams": 1})
     headers = {"authorization": f"Bearer {await token()}"}
-    async with httpx.AsyncClient(headers=headers) as caller:
+    async with httpx.AsyncClient(headers=headers, timeout=HANG_LIMIT) as caller:
         async with served(few) as address:
             caller.base_url = httpx.URL(address)
             request = caller.build_request("GET", "/v1/events")
@@ -169,7 +169,7 @@ async def test_a_stream_says_when_redis_is_away_and_goes_on(
         elsewhere = at_store(store.url, http_auth="off")
         async with (
             served(elsewhere) as address,
-            httpx.AsyncClient(base_url=address) as caller,
+            httpx.AsyncClient(base_url=address, timeout=HANG_LIMIT) as caller,
             _stream(caller) as stream,
         ):
             assert (await stream.next("health"))["data"]["health"] is None

@@ -51,7 +51,7 @@ async def test_it_is_mounted_in_a_fastapi_application(
         question = {"account": ACCOUNT, "operation": "positions"}
         accepted = await caller.post("/mt5/v1/requests", json=question)
         assert accepted.headers["location"].startswith("/mt5/v1/requests/")
-        collected = await caller.get(accepted.headers["location"], headers={"prefer": "wait=5"})
+        collected = await caller.get(accepted.headers["location"], headers={"prefer": "wait=60"})
         assert collected.status_code == 200
         described = (await caller.get("/mt5/openapi.json")).json()
         assert described["servers"] == [{"url": "/mt5"}]

@@ -39,7 +39,10 @@ async def test_a_gateway_that_still_connects_keeps_its_callers(
 ) -> None:
     without_tokens = settings.model_copy(update={"http_auth": "off"})
     await _stand_still(redis, 4)
-    async with served(without_tokens) as address, httpx.AsyncClient(base_url=address) as caller:
+    async with (
+        served(without_tokens) as address,
+        httpx.AsyncClient(base_url=address, timeout=HANG_LIMIT) as caller,
+    ):
         response = await caller.get(PATH, headers=PATIENT, timeout=HANG_LIMIT)
     assert (response.status_code, response.json().get("code")) == (200, None)
 

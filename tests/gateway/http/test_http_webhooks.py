@@ -119,7 +119,10 @@ async def test_another_gateway_sends_what_a_dead_one_promised(
 ) -> None:
     worker.stay_silent()
     headers = {"authorization": f"Bearer {await token()}"}
-    async with served(settings) as first, httpx.AsyncClient(headers=headers) as caller:
+    async with (
+        served(settings) as first,
+        httpx.AsyncClient(headers=headers, timeout=HANG_LIMIT) as caller,
+    ):
         caller.base_url = httpx.URL(first)
         await _ask(caller, receiver)
     await worker.store_reply(worker.ok(worker.requests[0]))

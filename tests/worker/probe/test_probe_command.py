@@ -224,12 +224,12 @@ def test_a_call_that_hangs_is_ended_and_the_rest_is_reported(
     done = probe(
         *(*QUICK, "--yes"),
         MT5_SIMULATOR_FAULTS="faults.json",
-        MT5_CONNECTION_TIMEOUT="1",
-        MT5_CALL_LIMIT="4",
+        MT5_CONNECTION_TIMEOUT="5",
+        MT5_CALL_LIMIT="8",
     )
     assert done.returncode == 1
     report = report_in(tmp_path)
-    assert report["ended"].startswith("looks after the login took longer than 4.2 s")
+    assert report["ended"].startswith("looks after the login took longer than 8.2 s")
     assert not report["complete"]
     assert report["login"]["nobody"]["count"] == 1
 

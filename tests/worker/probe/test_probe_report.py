@@ -92,8 +92,8 @@ def silence_during(seconds: float, wait: object) -> tuple[float, float]:
 
 
 def test_a_call_that_holds_the_interpreter_lock_is_told_from_one_that_does_not() -> None:
-    held = [silence_during(0.4, sleep_holding_lock) for _ in range(3)]
-    released = [silence_during(0.4, time.sleep) for _ in range(3)]
+    held = [silence_during(1.0, sleep_holding_lock) for _ in range(3)]
+    released = [silence_during(1.0, time.sleep) for _ in range(3)]
     assert judge_lock(held).verdict == "held"
     assert judge_lock(released).verdict == "released"
 

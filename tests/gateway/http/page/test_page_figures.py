@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from redis.asyncio import Redis
+from tests.limits import HANG_LIMIT
 
 from mt5relay_gateway.http import HttpSettings
 from mt5relay_gateway.http.monitor import Sight
@@ -84,7 +85,7 @@ async def test_logins_that_the_token_may_not_see_are_masked(
     address: str, token: Callable[..., Any]
 ) -> None:
     headers = {"authorization": f"Bearer {await token(accounts=('*@MetaQuotes-Demo',))}"}
-    async with httpx.AsyncClient(base_url=address, headers=headers) as caller:
+    async with httpx.AsyncClient(base_url=address, headers=headers, timeout=HANG_LIMIT) as caller:
         told = (await caller.get("/page/overview")).text
     assert ACCOUNT in told
     assert "***02@Contoso-Live" in told
@@ -94,7 +95,7 @@ async def test_logins_that_the_token_may_not_see_are_masked(
 
 @pytest.mark.parametrize("path", ["/page/overview", "/page/history"])
 async def test_figures_need_a_token(address: str, path: str) -> None:
-    async with httpx.AsyncClient(base_url=address) as stranger:
+    async with httpx.AsyncClient(base_url=address, timeout=HANG_LIMIT) as stranger:
         assert (await stranger.get(path)).status_code == 401
         assert (await stranger.post(path)).status_code == 405
 
@@ -125,13 +126,16 @@ async def test_a_recorder_outlives_redis_and_ends_with_the_gateway(
     at_store: Any, served: Any
 ) -> None:
     settings = at_store("redis://127.0.0.1:1/0", http_auth="off")
-    async with served(settings) as address, httpx.AsyncClient(base_url=address) as caller:
+    async with (
+        served(settings) as address,
+        httpx.AsyncClient(base_url=address, timeout=HANG_LIMIT) as caller,
+    ):
         assert (await caller.get("/page/history")).json() == {}
         assert (await caller.get("/page/overview")).status_code == 503
         recorders = [one for one in asyncio.all_tasks() if one.get_name().endswith("recorder")]
         assert recorders
         assert not any(one.done() for one in recorders)
-    await asyncio.wait(recorders, timeout=10)
+    await asyncio.wait(recorders, timeout=HANG_LIMIT)
     assert all(one.done() for one in recorders)
 
 
@@ -146,7 +150,7 @@ def test_the_stalest_come_first_and_those_never_read_last() -> None:
 
 @pytest.mark.parametrize("name", ["", *(f"page/{name}" for name in FILES if name != "index.html")])
 async def test_files_are_open_and_may_reach_nothing_else(address: str, name: str) -> None:
-    async with httpx.AsyncClient() as stranger:
+    async with httpx.AsyncClient(timeout=HANG_LIMIT) as stranger:
         response = await stranger.get(f"{address}/{name}")
     assert response.status_code == 200
     policy = response.headers["content-security-policy"]
@@ -163,14 +167,14 @@ async def test_files_are_open_and_may_reach_nothing_else(address: str, name: str
     "path", ["/page/../files.py", "/page/%2e%2e/files.py", "/page/files.py", "/page/", "/page/x.js"]
 )
 async def test_nothing_but_the_files_is_served(address: str, path: str) -> None:
-    async with httpx.AsyncClient() as stranger:
+    async with httpx.AsyncClient(timeout=HANG_LIMIT) as stranger:
         response = await stranger.get(f"{address}{path}")
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/problem+json"
 
 
 async def test_a_browser_that_has_a_file_is_not_sent_it_again(address: str) -> None:
-    async with httpx.AsyncClient(base_url=address) as caller:
+    async with httpx.AsyncClient(base_url=address, timeout=HANG_LIMIT) as caller:
         first = await caller.get("/page/main.js")
         again = await caller.get("/page/main.js", headers={"if-none-match": first.headers["etag"]})
     assert again.status_code == 304
@@ -179,7 +183,7 @@ async def test_a_browser_that_has_a_file_is_not_sent_it_again(address: str) -> N
 async def test_the_page_knows_whether_a_token_is_needed(
     at_store: Any, served: Any, settings: HttpSettings, address: str
 ) -> None:
-    async with httpx.AsyncClient() as stranger:
+    async with httpx.AsyncClient(timeout=HANG_LIMIT) as stranger:
         assert 'data-auth="tokens"' in (await stranger.get(address)).text
         url = settings.redis_url.get_secret_value()
         async with served(at_store(url, http_auth="off")) as unguarded:
