@@ -16,8 +16,8 @@ from tests.leaks.witness import WITNESS
 SENT, STANDS = "sent to Redis", "stands in Redis"
 _CONNECT_LIMIT = 2.0  # seconds; it is tried again
 _RETRY_PAUSE = 0.05  # seconds; what is said while the server is away is not heard
-# Seconds until MONITOR has told all that was sent. Then the test goes on: after a restart of the
-# server, or with a lost connection, it never will.
+# Seconds until MONITOR has told all that was sent. Then the test goes on: what was sent while it
+# connected again is lost to it.
 _SYNC_LIMIT = 2.0
 _BATCH = 500
 _numbers = itertools.count(1)

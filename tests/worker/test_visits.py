@@ -373,6 +373,24 @@ async def test_no_failure_of_one_account_opens_the_breaker(
         await parts.answer(await parts.ask(bob))
 
 
+async def test_an_account_under_another_server_name_is_not_logged_in_to_again(
+    parts: Parts, terminal: FakeTerminal, alice: AccountId, bob: AccountId
+) -> None:
+    shown = "enrol the account as 1001@Broker-Live"
+    refusal = Failed("INVALID_STATE", shown, about_credential="server_name")
+    terminal.accounts[alice].refusal = refusal
+    async with parts.visiting():
+        first = await parts.error(await parts.ask(alice))
+        made = len(terminal.commands)
+        again = await parts.error(await parts.ask(alice))
+        assert (first.code, first.retryable) == (again.code, again.retryable)
+        assert (again.code, again.retryable) == ("INVALID_STATE", False)
+        assert shown in again.message
+        assert len(terminal.commands) == made
+        assert parts.breaker.is_closed
+        await parts.answer(await parts.ask(bob))
+
+
 async def test_an_account_that_fails_alone_cools_down(
     parts: Parts, terminal: FakeTerminal, alice: AccountId, bob: AccountId
 ) -> None:
