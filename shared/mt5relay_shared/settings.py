@@ -10,10 +10,8 @@ import difflib
 import os
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, NoReturn, Self, TypeVar
 
-from dotenv import dotenv_values
 from pydantic import (
     AliasChoices,
     Field,
@@ -22,7 +20,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.keys import FleetKeys, Keys, check_terminal_id
@@ -152,29 +150,28 @@ def load_settings(kind: type[SettingsT]) -> SettingsT:
         raise MT5ValidationError(
             f"settings: .env in {os.getcwd()}: byte {error.start} is not UTF-8; save it as UTF-8"
         ) from None
-    for warning in unknown_names({*os.environ, *_names_in_env_file()}):
+    for warning in unknown_names({*os.environ, *_names_in_env_file(kind)}):
         print(warning, file=sys.stderr)  # noqa: T201 - logging is not configured yet
     return loaded
 
 
 def unknown_names(names: Iterable[str]) -> list[str]:
-    """A warning for each name that looks like a setting and is none, with the one that was meant.
+    """Return a warning for each name that looks like a setting but is not one of ours.
 
-    A name of another program is passed over: only `MT5_...` and what nearly is `REDIS_URL` look
-    like ours.
+    Names of other programs are passed over: only `MT5_...`, and a misspelt `REDIS_URL`, look like
+    settings of mt5relay.
     """
     warnings: list[str] = []
     for name in sorted(set(names) - VARIABLES):
         close = difflib.get_close_matches(name, sorted(VARIABLES), n=1, cutoff=0.8)
         if name.startswith("MT5_") or close == ["REDIS_URL"]:
             hint = f"did you mean {close[0]}?" if close else ".env.example lists all settings"
-            warnings.append(f"warning: {name} is set, and is no setting of mt5relay; {hint}")
+            warnings.append(f"warning: {name} is set, but is not a setting of mt5relay; {hint}")
     return warnings
 
 
-def _names_in_env_file() -> set[str]:
-    path = Path(".env")
-    return set(dotenv_values(path, encoding="utf-8-sig")) if path.is_file() else set()
+def _names_in_env_file(kind: type[BaseSettings]) -> set[str]:
+    return {name.upper() for name in DotEnvSettingsSource(kind).env_vars}
 
 
 def load_settings_or_exit(kind: type[SettingsT]) -> SettingsT:

@@ -48,7 +48,7 @@ def test_names_of_the_environment_and_of_the_file_are_told(
     load_settings(GatewaySettings)
     told = capsys.readouterr().err
     assert "did you mean MT5_TERMINAL_ID?" in told
-    assert "REDIS_ULR is set, and is no setting of mt5relay; did you mean REDIS_URL?" in told
+    assert "REDIS_ULR is set, but is not a setting of mt5relay; did you mean REDIS_URL?" in told
 
 
 def test_a_file_may_begin_with_a_byte_order_mark(

@@ -67,6 +67,10 @@ class Lockout:
             mine.popitem(last=False)
         return mine[what]
 
+    def has_cooled(self, account: AccountId) -> bool:
+        """Whether anything of the account was ever left alone; cheap, for every visit."""
+        return account in self._cooling
+
     def cooling(self, account: AccountId, what: Hashable, now: float) -> Cooling | None:
         """Why something of an account must be left alone still; None where it need not be."""
         found = self._cooling.get(account, _NOTHING).get(what)

@@ -257,6 +257,8 @@ class Visits:
     async def _refuse_deadly_reads(self, visit: Visit) -> bool:
         """Answer requests whose read ended the terminal process a while ago; False if none do."""
         now, account = self._now(), visit.account
+        if not self._lockout.has_cooled(account):
+            return False
         for one in visit.serves:
             cooling = self._lockout.cooling(account, _read_of(one), now)
             if cooling is not None:

@@ -35,7 +35,7 @@ local function store(reply_key, reply, expiry)
   return false
 end
 
--- Of a marker; one of another type is removed, for whoever wrote it.
+-- The fields of a marker. A key of another type is no marker and is removed.
 local function fields_of(marker)
   local fields = redis.pcall('HKEYS', marker)
   if fields.err then

@@ -196,7 +196,8 @@ class TerminalHost:
         self._require_investor(account)
         results = within_budget(self._make(account, visit.reads, tell, is_seen=not switched))
         self._require_investor(account)
-        if not visit.traced:  # else a read of its own might end the process in another's name
+        # In a traced visit the last read that was told is held responsible for whatever follows.
+        if not visit.traced:
             self._ticks.look(account, symbols_in(visit.reads))
         return Visited(
             visit.login,
