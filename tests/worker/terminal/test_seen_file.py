@@ -61,7 +61,9 @@ def test_a_file_that_was_taken_away_is_as_none(path: Path) -> None:
     assert used.get(ALICE) is None
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"v":2,"accounts":{}}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"\xff", b'{"v":2,"accounts":{}}', b'{"v":1,"accounts":{"\xe4":1}}']
+)
 def test_what_is_no_such_file_is_an_error_that_says_what_to_do(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(MT5ValidationError, match="Restore it, or delete it"):

@@ -168,6 +168,10 @@ def load_faults(path: Path | str) -> Faults:
         return msgspec.json.decode(text, type=Faults) if profile is None else profile
     except OSError as error:
         raise FaultsError(f"faults {path}: {error.strerror}; name a readable file") from error
+    except UnicodeDecodeError as error:
+        raise FaultsError(
+            f"faults {path}: byte {error.start} of a text is not UTF-8; save the file as UTF-8"
+        ) from None
     except msgspec.DecodeError as error:
         raise FaultsError(f"faults {path}: {_explained(error)}") from None
 

@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from mt5relay_shared.accounts import AccountId
+from mt5relay_shared.decoding import UNREADABLE
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_worker.key_file import replace_owner_only, sweep
 from mt5relay_worker.terminal.replays import Mark
@@ -80,7 +81,7 @@ class SeenFile:
             return
         try:
             content = msgspec.json.decode(self._path.read_bytes(), type=_Content)
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, *UNREADABLE) as error:
             raise MT5ValidationError(
                 f"{self._path}: it can't be read ({error}); it tells whether an old credential was"
                 " put back. Restore it, or delete it if you know that Redis holds what was enrolled"
