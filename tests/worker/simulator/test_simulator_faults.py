@@ -369,7 +369,7 @@ def test_faults_come_from_a_file(tmp_path: Path) -> None:
     path.write_text('{"lists_emty_seconds": 1}')
     with pytest.raises(FaultsError, match="rename it to `lists_empty_seconds`"):
         load_faults(path)
-    path.write_bytes('{"lists_empty_seconds": "für"}'.encode("latin-1"))
+    path.write_bytes('{"calls_that_hang": ["für"]}'.encode("latin-1"))
     with pytest.raises(FaultsError, match="not UTF-8; save the file as UTF-8"):
         load_faults(path)
     with pytest.raises(FaultsError, match="name a readable file"):
