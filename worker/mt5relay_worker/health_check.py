@@ -119,7 +119,7 @@ class HealthCheck:
             outcome, cause = Outcome.SUCCESS, "another account was let in"
         self._breaker.record(outcome, cause, anyio.current_time())
         if outcome is Outcome.NEUTRAL and last_good is not None:  # it is no witness any more
-            del self._visits.tally.good[last_good.account]
+            self._visits.tally.good.pop(last_good.account, None)
         self._visits.wake()
 
     async def _use_terminal(self, last_good: Credential | None) -> None:

@@ -56,6 +56,7 @@ UNTRUSTED = frozenset({"MT5_DATA_INVALID", "INTERNAL"})
 UNTRUSTED_THRESHOLD = 3  # this many different accounts in a row make the terminal suspect
 FAILED_THRESHOLD = 2  # accounts that failed in a row, where none is known to work
 WITNESSES = 8  # accounts that worked last, which may clear the terminal of a suspicion
+WITNESSES_HEARD = 2  # of them at one suspicion; each is a login
 SNAPSHOT = "snapshot"  # the read of everything that answers how an account stands
 
 
@@ -385,15 +386,22 @@ class Visits:
 
     async def lets_in_a_witness(self, account: AccountId) -> bool:
         """Whether the terminal still serves another account that worked before."""
-        witness = self.tally.witness_besides(account)
-        if witness is None:
-            return False
-        try:
-            await self._manager.login(witness)
-        except MT5Error:
-            return False
-        self._lockout.accepted(witness.account)
-        return True
+        for _ in range(WITNESSES_HEARD):
+            witness = self.tally.witness_besides(account)
+            if witness is None:
+                break
+            try:
+                await self._manager.login(witness)
+            except MT5Error as error:
+                if is_terminals(error):
+                    return False
+                # Its credential was changed or refused meanwhile, which says nothing about the
+                # terminal; the account is no witness any more.
+                del self.tally.good[witness.account]
+            else:
+                self._lockout.accepted(witness.account)
+                return True
+        return False
 
     async def _outcome_of(self, credential: Credential, error: MT5Error) -> Outcome:
         """Count a failure against the terminal only on evidence that no single account can give.
