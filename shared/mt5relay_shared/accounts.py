@@ -73,15 +73,31 @@ def check_server(server: str) -> None:
 
 def check_password(password: str) -> None:
     """Refuse what the package would refuse or silently change. Never quotes the password."""
+    _check_usable(password)
+
+
+def check_entered_password(password: str) -> None:
+    """As `check_password`, and refuse what a person can't have meant to enter.
+
+    Only where a password comes in: one that was sealed before must stay usable.
+    """
+    _check_usable(password)
+    if _has_invisible_characters(password) or password != password.strip():
+        raise MT5ValidationError(
+            "password: it has an invisible character or a space at an end (perhaps from a pipe or a"
+            " copied text, with a byte order mark); type it"
+        )
+    if "\ufffd" in password or password.startswith("\u00ef\u00bb\u00bf"):
+        raise MT5ValidationError(
+            "password: it was read in the wrong encoding; pipe it as UTF-8, or type it"
+        )
+
+
+def _check_usable(password: str) -> None:
     if not password:
         raise MT5ValidationError("password: it is empty; the terminal would use a saved one")
     if _has_control_characters(password):
         raise MT5ValidationError("password: it has a control character, perhaps a line break")
-    if _has_invisible_characters(password):
-        raise MT5ValidationError(
-            "password: it has an invisible character (a byte order mark, a zero-width or"
-            " no-break space), perhaps from a copied text or a pipe; type it"
-        )
     if _utf16_units(password) > MAX_PASSWORD_UNITS:
         raise MT5ValidationError(f"password: it is longer than {MAX_PASSWORD_UNITS} characters")
 
@@ -95,10 +111,14 @@ def _has_control_characters(text: str) -> bool:
     return any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
+_FILLERS = frozenset("\u115f\u1160\u3164\ufe0e\ufe0f\uffa0\ufffe")
+
+
 def _has_invisible_characters(text: str) -> bool:
-    """Of the categories format (byte order mark, zero-width) and space but for the plain one."""
+    """Byte order marks, zero-width characters, fillers, and every space but the plain one."""
     return any(
-        character != " " and unicodedata.category(character) in ("Cf", "Zs", "Zl", "Zp")
+        character in _FILLERS
+        or (character != " " and unicodedata.category(character) in ("Cf", "Zs", "Zl", "Zp"))
         for character in text
     )
 

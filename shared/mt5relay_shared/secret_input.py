@@ -23,8 +23,8 @@ def read_secret_line(stream: BinaryIO) -> str:
     line = stream.readline(LONGEST_LINE)
     try:
         if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            # The second byte of a line feed in UTF-16LE comes after the one that ended the line.
-            text = (line + b"\0" * (len(line) % 2)).decode("utf-16")
+            # A byte 0x0A ends the line for `readline`, but may be half of another character.
+            text, _, _ = (line + stream.read(LONGEST_LINE)).decode("utf-16").partition("\n")
         else:
             text = line.decode("utf-8-sig")
     except UnicodeDecodeError:

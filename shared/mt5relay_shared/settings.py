@@ -133,6 +133,8 @@ VARIABLES = frozenset({
 })  # fmt: skip
 """The settings of all processes, which may share one `.env`; a test compares them."""
 
+_told: set[str] = set()
+
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 
@@ -151,7 +153,9 @@ def load_settings(kind: type[SettingsT]) -> SettingsT:
             f"settings: .env in {os.getcwd()}: byte {error.start} is not UTF-8; save it as UTF-8"
         ) from None
     for warning in unknown_names({*os.environ, *_names_in_env_file(kind)}):
-        print(warning, file=sys.stderr)  # noqa: T201 - logging is not configured yet
+        if warning not in _told:  # a command may load several kinds of settings
+            _told.add(warning)
+            print(warning, file=sys.stderr)  # noqa: T201 - logging is not configured yet
     return loaded
 
 

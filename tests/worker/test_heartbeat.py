@@ -32,7 +32,7 @@ from mt5relay_worker.health import (
     status_of,
 )
 from mt5relay_worker.lease import LeaseLostError
-from mt5relay_worker.terminal.protocol import Visit
+from mt5relay_worker.terminal.protocol import Probe, Visit
 
 if TYPE_CHECKING:
     from tests.worker.conftest import Counter, FakeTerminal, Gate, Parts, Until
@@ -236,6 +236,7 @@ async def test_busy_idle_wedged_and_open_look_different_without_a_question_to_th
         await parts.answer(first)
         await look()
         terminal.fails_at(Visit, "MT5_TIMEOUT", times=2)
+        terminal.fails_at(Probe, "MT5_TIMEOUT", times=2)
         await parts.error(await parts.ask(alice))
         await look()
     assert seen == [

@@ -16,7 +16,7 @@ from mt5relay_shared.messages import OkReply
 from mt5relay_shared.records import AccountInfo
 from mt5relay_worker.governor import GovernorPolicy
 from mt5relay_worker.lease import LeaseLostError
-from mt5relay_worker.terminal.protocol import Failed, ReadResult, Visit
+from mt5relay_worker.terminal.protocol import Failed, Probe, ReadResult, Visit
 
 if TYPE_CHECKING:
     from tests.worker.conftest import FakeTerminal, Gate, Parts, Until
@@ -335,11 +335,12 @@ async def test_nobody_is_tried_again_past_their_deadline(
 async def test_untrusted_data_of_one_account_does_not_stop_the_others(
     parts: Parts, terminal: FakeTerminal, alice: AccountId, bob: AccountId
 ) -> None:
-    terminal.fails_at(Visit, "MT5_DATA_INVALID", times=6)
+    terminal.accounts[alice].refusal = Failed("MT5_DATA_INVALID", "odd")
     async with parts.visiting():
         for _ in range(3):
             await parts.error(await parts.ask(alice))
         assert parts.breaker.is_closed
+        assert terminal.visits.count(alice) == 3  # then its logins cool down
         await parts.answer(await parts.ask(bob))
 
 
@@ -457,6 +458,7 @@ async def test_a_terminal_that_stays_down_opens_the_breaker(
     parts: Parts, terminal: FakeTerminal, alice: AccountId
 ) -> None:
     terminal.fails_at(Visit, "MT5_CONNECTION_LOST", times=2, mt5=(-10004, "No IPC connection"))
+    terminal.fails_at(Probe, "MT5_CONNECTION_LOST", times=2)  # nor can it be attached without one
     async with parts.visiting():
         error = await parts.error(await parts.ask(alice))
     assert (error.code, error.mt5) == ("MT5_CONNECTION_LOST", (-10004, "No IPC connection"))

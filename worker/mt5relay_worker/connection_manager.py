@@ -275,6 +275,11 @@ class MT5ConnectionManager:
             return report
 
     @property
+    def is_attached(self) -> bool:
+        """Whether the terminal process runs and has attached the terminal."""
+        return self._is_ready
+
+    @property
     def credential(self) -> Credential | None:
         """What the terminal is logged in with, by all that is known; None where nothing is."""
         known = self._credential

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
@@ -44,7 +44,6 @@ from mt5relay_worker.server_clock import ServerClock
 from mt5relay_worker.server_pauses import ServerPauses
 from mt5relay_worker.shadow_fifo import ShadowFifo
 from mt5relay_worker.state import ConnectionStatus
-from mt5relay_worker.terminal.metatrader5 import LINK_ERRORS
 from mt5relay_worker.terminal.protocol import Read, Visited
 
 log = get_logger("visits")
@@ -54,6 +53,7 @@ FAIR_LIMIT = 5.0  # seconds that a login has in any case
 FAIR_FACTOR = 3.0  # and so many times what it usually takes
 UNTRUSTED = frozenset({"MT5_DATA_INVALID", "INTERNAL"})
 UNTRUSTED_THRESHOLD = 3  # this many different accounts in a row make the terminal suspect
+UNTRUSTED_VISITS = 3  # of one account in a row, after which its logins cool down
 FAILED_THRESHOLD = 2  # accounts that failed in a row, where none is known to work
 WITNESSES = 8  # accounts that worked last, which may clear the terminal of a suspicion
 WITNESSES_HEARD = 2  # of them at one suspicion; each is a login
@@ -72,6 +72,7 @@ class VisitTally:
     )
     untrusted_in_a_row: set[AccountId] = field(default_factory=set[AccountId])
     failed_in_a_row: set[AccountId] = field(default_factory=set[AccountId])
+    untrusted_visits: Counter[AccountId] = field(default_factory=Counter[AccountId])
 
     def succeeded(self, credential: Credential, now: float) -> None:
         self.visits += 1
@@ -80,6 +81,7 @@ class VisitTally:
         self.good.move_to_end(credential.account)
         if len(self.good) > WITNESSES:
             self.good.popitem(last=False)
+        self.untrusted_visits.pop(credential.account, None)
         self.untrusted_in_a_row.clear()
         self.failed_in_a_row.clear()
 
@@ -338,7 +340,7 @@ class Visits:
         except MT5Error as error:
             outcome = await self._outcome_of(credential, error)
             self._breaker.record(outcome, str(error), self._now())
-            if outcome is Outcome.NEUTRAL and is_terminals(error):
+            if outcome is Outcome.NEUTRAL and self._must_cool_down(credential.account, error):
                 cooling = self._lockout.cool_down(credential.account, LOGIN, error, self._now())
                 log.warning(
                     "account.cools_down", account=str(credential.account), seconds=cooling.seconds
@@ -354,6 +356,15 @@ class Visits:
             self._server_pauses.accepted(credential.account.server)
             self._costs.observe_switch(credential.account, visited.switch_ms)
         return visited
+
+    def _must_cool_down(self, account: AccountId, error: MT5Error) -> bool:
+        """Whether logins to the account take the terminal from others, and in vain."""
+        if is_terminals(error):
+            return True
+        if error.code not in UNTRUSTED:
+            return False
+        self.tally.untrusted_visits[account] += 1
+        return self.tally.untrusted_visits[account] >= UNTRUSTED_VISITS
 
     async def _refused(self, credential: Credential, refusal: MT5Error) -> MT5Error:
         """A refusal locks the account out, unless so many are refused that it is the terminal."""
@@ -407,8 +418,9 @@ class Visits:
         """Count a failure against the terminal only on evidence that no single account can give.
 
         A terminal that can't be attached is down. Everything else may be one account's own trouble,
-        so another account that worked before is the witness; where there is none, several accounts
-        must have failed in a row, or one that had worked.
+        so another account that worked before is the witness. Where there is none, the terminal
+        itself is: it must not be attachable without an account, or several accounts must have
+        failed in a row.
         """
         account = credential.account
         if error.code in UNTRUSTED:
@@ -417,23 +429,27 @@ class Visits:
                 return Outcome.NEUTRAL
         elif error.outcome is not Outcome.FAILURE or is_one_servers(error):
             return Outcome.NEUTRAL
-        if error.code == "MT5_INIT_FAILED":
+        if error.code == "MT5_INIT_FAILED" and not self._manager.is_attached:
             return Outcome.FAILURE
         self.tally.failed_in_a_row.add(account)
         if self.tally.witness_besides(account) is not None:
             is_well = await self.lets_in_a_witness(account)
+        elif len(self.tally.failed_in_a_row) >= FAILED_THRESHOLD or error.code in UNTRUSTED:
+            is_well = False
+        elif await self._can_be_attached():
+            return Outcome.NEUTRAL  # the next account that fails counts
         else:
-            is_well = not self._convicts_without_witness(account, error)
-        if is_well:
-            self.tally.untrusted_in_a_row.clear()
-            self.tally.failed_in_a_row.discard(account)
+            is_well = False
+        self.tally.untrusted_in_a_row.clear()
+        self.tally.failed_in_a_row.clear()
         return Outcome.NEUTRAL if is_well else Outcome.FAILURE
 
-    def _convicts_without_witness(self, account: AccountId, error: MT5Error) -> bool:
-        is_link_gone = error.mt5_error is not None and error.mt5_error.code in LINK_ERRORS
-        is_one_of_many = len(self.tally.failed_in_a_row) >= FAILED_THRESHOLD
-        had_worked = account in self.tally.good
-        return is_link_gone or is_one_of_many or had_worked or error.code in UNTRUSTED
+    async def _can_be_attached(self) -> bool:
+        try:
+            await self._manager.reconnect(max_attempts=1)
+        except MT5Error:
+            return False
+        return True
 
     def _now(self) -> float:
         return anyio.current_time()

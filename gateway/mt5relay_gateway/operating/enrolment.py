@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mt5relay_gateway.batch import CommandBatch
 from mt5relay_gateway.operating.connection import server_time_ms
-from mt5relay_shared.accounts import AccountId, check_password
+from mt5relay_shared.accounts import AccountId, check_entered_password
 from mt5relay_shared.envelopes import Envelope, SealingKey, decode_sealing_key, read_envelope
 from mt5relay_shared.errors import MT5StateError, MT5ValidationError
 from mt5relay_shared.keys import Keys
@@ -90,7 +90,7 @@ def check_credentials(account: AccountId, password: Secret) -> None:
         MT5ValidationError: without quoting the password.
     """
     try:
-        check_password(password.reveal())
+        check_entered_password(password.reveal())
     except MT5ValidationError as error:
         raise MT5ValidationError(f"{account}: {error}") from None
 

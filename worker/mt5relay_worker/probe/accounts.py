@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from mt5relay_shared.accounts import AccountId, check_password
+from mt5relay_shared.accounts import AccountId, check_entered_password
 from mt5relay_shared.errors import MT5ValidationError
 from mt5relay_shared.secret_input import read_secret_line
 from mt5relay_worker.probe.messages import Credential
@@ -124,7 +124,7 @@ def _ask(account: AccountId, *, asks: bool) -> str:
 
 def _check(account: AccountId, password: str) -> None:
     try:
-        check_password(password)
+        check_entered_password(password)
     except MT5ValidationError as error:
         raise MT5ValidationError(f"{account}: {error}") from None
 

@@ -356,6 +356,8 @@ class MetaTrader5Adapter:
         # The package answers a general failure (-1) for a symbol that does not exist; only
         # `symbol_info` tells that from a symbol that could not be selected.
         if self._made(symbol, lambda: self._binding.symbol_info(symbol)) is None:
+            if (again := self._last_error()).code in (*LINK_ERRORS, TIMEOUT):
+                raise self._explained(symbol, again)
             raise TerminalError("NOT_FOUND", f"{symbol}: unknown to the terminal", why)
         raise TerminalError("MT5_DATA_INVALID", f"{symbol}: the terminal did not select it", why)
 

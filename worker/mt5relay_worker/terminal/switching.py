@@ -39,6 +39,7 @@ from mt5relay_worker.terminal.metatrader5 import MetaTrader5Adapter
 from mt5relay_worker.terminal.protocol import Read, ReadResult
 from mt5relay_worker.terminal.synchronization import Verdict
 
+MOST_HYDRATIONS = 3  # times the limit that figures may go on changing
 LOGINS = 2  # until the terminal must show the account
 HISTORY_OPERATIONS = frozenset({Operation.DEALS, Operation.HISTORY_ORDERS})
 
@@ -175,19 +176,26 @@ class VerifiedSwitch:
         """Wait until the figures agree with each other; False where they hold still and do not.
 
         Raises:
-            NotReadyError: they were still changing at the limit.
+            NotReadyError: they still changed, or were not to be had, at three times the limit.
         """
-        figures: list[AccountInfo] = []
+        limit, figures = self._limits.hydration, self._figures()
+        began = changed = self._looks.now()
+        while figures is None or not is_hydrated(figures):
+            if figures is not None and self._looks.now() - changed >= limit:
+                return False
+            if self._looks.now() - began >= MOST_HYDRATIONS * limit:
+                raise NotReadyError(f"{account}: the margin was not computed in time")
+            self._looks.pause()
+            before, figures = figures, self._figures()
+            if figures != before:
+                changed = self._looks.now()
+        return True
 
-        def has_margin() -> bool:
-            figures.append(self._terminal.account_info())
-            return is_hydrated(figures[-1])
-
-        if self._looks.until(self._limits.hydration, has_margin):
-            return True
-        if not figures or figures[-1] != figures[len(figures) // 2]:
-            raise NotReadyError(f"{account}: the margin was not computed in time")
-        return False
+    def _figures(self) -> AccountInfo | None:
+        try:
+            return self._terminal.account_info()
+        except NotReadyError:
+            return None
 
     def _log_in(
         self, account: AccountId, password: Secret, timeout_ms: int, listener: LoginListener
