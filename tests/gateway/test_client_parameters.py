@@ -42,7 +42,7 @@ TAKES: dict[str, tuple[Any, ...]] = {  # of these, what is right for a parameter
 }
 METHODS = [
     name
-    for name, method in inspect.getmembers(AccountLookups, inspect.isfunction)
+    for name, _ in inspect.getmembers(AccountLookups, inspect.isfunction)
     if not name.startswith("_") and name not in ("open", "aclose", "health")
 ]
 

@@ -169,7 +169,8 @@ def _safe_integers(node: Any) -> Any:  # noqa: ANN401 - JSON
     if isinstance(node, dict):
         return {name: _safe_integers(one) for name, one in cast(dict[str, Any], node).items()}
     if isinstance(node, list):
-        return [_safe_integers(one) for one in node]
+        entries: list[Any] = node
+        return [_safe_integers(one) for one in entries]
     if isinstance(node, int) and abs(node) > MAX_SAFE_INTEGER:
         return str(node)
     return node
