@@ -169,8 +169,7 @@ def _safe_integers(node: Any) -> Any:  # noqa: ANN401 - JSON
     if isinstance(node, dict):
         return {name: _safe_integers(one) for name, one in cast(dict[str, Any], node).items()}
     if isinstance(node, list):
-        entries: list[Any] = node
-        return [_safe_integers(one) for one in entries]
+        return [_safe_integers(one) for one in cast(Any, node)]
     if isinstance(node, int) and abs(node) > MAX_SAFE_INTEGER:
         return str(node)
     return node
