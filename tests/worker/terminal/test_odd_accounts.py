@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.worker.conftest import record
 from tests.worker.terminal.conftest import READS, FakeBinding, FakeClock, Row
 
 from mt5relay_shared.accounts import AccountId
@@ -316,6 +317,26 @@ def test_bars_that_load_are_waited_for(
     binding.answers_late("copy_rates_from_pos", 20.0, None, [bar])
     result = switch.read(ODD, rates, give_up_at=clock() + 5)
     assert (result.kind, result.code) == ("not_ready", "MT5_DATA_INVALID")
+
+
+def test_a_symbol_that_never_gets_a_price_is_waited_for_once() -> None:
+    """Else one caller could keep the terminal from the others."""
+    binding = OddBinding("none", lambda found: found)
+    host = host_on(binding)
+    binding.answers["symbol_info_tick"] = Row(record(Tick))
+    took: list[float] = []
+    for _ in range(3):
+        began = binding.clock()
+        answer = ask(host, ODD, Read("tick", SYMBOL))
+        assert isinstance(answer, Visited)
+        assert answer.results[0].kind == "not_ready"
+        took.append(binding.clock() - began)
+    assert took[0] >= 5
+    assert took[1:] == [0, 0]
+    del binding.answers["symbol_info_tick"]
+    answer = ask(host, ODD, Read("tick", SYMBOL))
+    assert isinstance(answer, Visited)
+    assert answer.results[0].kind == "value"
 
 
 def test_an_unknown_symbol_is_not_found_whatever_the_selection_says(

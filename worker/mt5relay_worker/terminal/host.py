@@ -12,6 +12,7 @@ import queue
 import signal
 import sys
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -64,6 +65,7 @@ from mt5relay_worker.terminal.vault import ReplayedCredentialError, Vault
 
 FrameT = TypeVar("FrameT")
 
+NEVER_READY_KEPT = 1_000  # reads
 VISIT_BUDGET_BYTES = MAX_FRAME_BYTES // 2
 
 
@@ -73,7 +75,7 @@ class TerminalHost:
     `find_journal` is given the terminal's data folder whenever the terminal was attached,
     `read_keys` is asked when the keys are to be read anew. `investor_only` answers nothing of an
     account that could trade. What is not ready yet (bars that load, a symbol's first price) is
-    asked for again for `not_ready_limit` seconds a visit.
+    asked for again for `not_ready_limit` seconds a visit; once only, if that was in vain.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class TerminalHost:
         self._read_keys = read_keys
         self._investor_only = investor_only
         self._not_ready_limit = not_ready_limit
+        self._never_ready: OrderedDict[tuple[AccountId, str, str], None] = OrderedDict()
 
     def handle(self, command: Command, tell: Callable[[Answer], None] = lambda _: None) -> Answer:
         """Do what is asked; whatever the terminal does wrong becomes a `Failed`.
@@ -231,9 +234,26 @@ class TerminalHost:
         give_up_at = self._switch.now() + self._not_ready_limit  # for all reads of the visit
         for index, read in enumerate(reads):
             tell(Reading(index))
-            result = self._switch.read(account, read, is_seen=is_seen, give_up_at=give_up_at)
+            # A symbol that never gets a price must not take the terminal for so long each time.
+            key = (account, read.operation, repr(read.arguments))
+            was_waited_for = key in self._never_ready
+            result = self._switch.read(
+                account,
+                read,
+                is_seen=is_seen,
+                give_up_at=None if was_waited_for else give_up_at,
+            )
+            self._note_ready(key, is_ready=result.kind != "not_ready")
             is_seen = result.data is not None
             yield result
+
+    def _note_ready(self, key: tuple[AccountId, str, str], *, is_ready: bool) -> None:
+        if is_ready:
+            self._never_ready.pop(key, None)
+            return
+        self._never_ready[key] = None
+        if len(self._never_ready) > NEVER_READY_KEPT:
+            self._never_ready.popitem(last=False)
 
     def _probe(self) -> Probed:
         state = self._terminal.state()
