@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.limits import HANG_LIMIT
-from tests.system.conftest import System, password_of, until, write_book
+from tests.system.conftest import BRIEF_LEASE, System, password_of, until, write_book
 
 from mt5relay_shared.accounts import AccountId
 from mt5relay_shared.envelopes import decode_sealing_key, read_envelope
@@ -104,7 +104,7 @@ async def test_who_is_logged_in_need_not_log_in_anew_for_a_new_key(system: Syste
 async def test_a_worker_that_died_half_way_goes_on_when_it_is_started_again(
     system: System,
 ) -> None:
-    worker = await system.start()
+    worker = await system.start(**BRIEF_LEASE)
     worker.end()
     path = system.directory / "worker.key"
     replace_key_file(path, read_key_file(path).changed())  # and then the command was killed

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.limits import HANG_LIMIT
-from tests.system.conftest import System, WorkerProcess, password_of
+from tests.system.conftest import BRIEF_LEASE, System, WorkerProcess, password_of
 from tests.system.rolling import HAND_OVER_LIMIT, LASTING, hand_over, steady_load
 from tests.upgrade.releases import Release
 
@@ -56,7 +56,7 @@ async def test_what_one_release_left_the_other_answers(
 ) -> None:
     """Requests of both releases' clients wait; some have been taken in by the worker that goes."""
     going, coming = direction
-    first = going.start_worker(system)
+    first = going.start_worker(system, **BRIEF_LEASE)
     await system.until_health(state=b"CONNECTED")
     accounts = system.accounts[:4]
     await enrol_readable_by_both(system, accounts)

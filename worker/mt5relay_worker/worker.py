@@ -51,7 +51,7 @@ from mt5relay_worker.state import ConnectionStatus
 from mt5relay_worker.terminal.process import Terminal
 from mt5relay_worker.visits import Visits
 
-EXCUSE_LIMIT, EXCUSE_PAUSE = 30.0, 0.2  # seconds
+EXCUSE_LIMIT, EXCUSE_PAUSE = 10.0, 0.2  # seconds
 
 log = get_logger("worker")
 

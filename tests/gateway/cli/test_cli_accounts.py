@@ -63,6 +63,18 @@ async def test_a_password_is_read_from_standard_input_and_only_the_worker_can_op
     assert open_envelope(envelope, ACCOUNT, private_key).reveal() == PASSWORD
 
 
+async def test_a_byte_order_mark_before_a_piped_password_is_no_part_of_it(
+    program: Any, redis: Redis, keys: Keys, private_key: X25519PrivateKey, published: str
+) -> None:
+    """Windows PowerShell pipes one; the broker would refuse the password and lock the account."""
+    text = f"\ufeff{PASSWORD}\r\n"
+    ended = await program(*ADD, text=text, MT5_SEALING_KEY_ID=published, PYTHONUTF8="1")
+    assert (ended.status, ended.err) == (0, "")
+    envelope = await stored(redis, keys)
+    assert envelope is not None
+    assert open_envelope(envelope, ACCOUNT, private_key).reveal() == PASSWORD
+
+
 async def test_the_pin_can_be_given_as_an_option(program: Any, published: str) -> None:
     assert (await program(*ADD, "--key-id", published, text="secret")).status == 0
 
